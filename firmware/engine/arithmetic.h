@@ -1,0 +1,111 @@
+/* The scalar arithmetic of a training step; the twin of harness/fqtbench/training/arithmetic.py, bit for bit.
+ *
+ * Needs -ffp-contract=off: a fused multiply-add has other bits. Floats are single; the order of operations is
+ * part of the contract. */
+#ifndef FQT_ARITHMETIC_H
+#define FQT_ARITHMETIC_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define FQT_ERROR_ZERO 128         /* zero point of every error tensor */
+#define FQT_RESIDUAL_BITS 4
+#define FQT_RESIDUAL_ONE 16        /* one weight quantum in units of the residual */
+#define FQT_GRADIENT_LIMIT 2047    /* a 12-bit gradient is kept symmetric */
+#define FQT_REQUANTIZE_MIN_SHIFT 17
+#define FQT_REQUANTIZE_MAX_SHIFT 32
+#define FQT_UPDATE_MIN_SHIFT 1
+#define FQT_UPDATE_MAX_SHIFT 28
+
+/* A positive real number as m * 2^-shift, 0 <= m < 2^15. */
+struct fqt_multiplier {
+    int32_t m;
+    int32_t shift;
+};
+
+static inline uint32_t fqt_float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float fqt_float_from_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* 2^exponent, -126 <= exponent <= 127. */
+static inline float fqt_power_of_two(int32_t exponent)
+{
+    return fqt_float_from_bits((uint32_t)(exponent + 127) << 23);
+}
+
+/* Split value > 0 into m * 2^-shift with 2^14 <= m < 2^15. Too large a value saturates at min_shift; a tiny one
+ * loses bits of m at max_shift. */
+static inline struct fqt_multiplier fqt_multiplier_of(float value, int32_t min_shift, int32_t max_shift)
+{
+    uint32_t bits = fqt_float_bits(value);
+    int32_t shift = 141 - (int32_t)(bits >> 23);
+    int32_t m = (int32_t)((((bits & 0x7FFFFFu) | 0x800000u) + 256u) >> 9);
+    if (m == 1 << 15) {
+        m = 1 << 14;
+        shift -= 1;
+    }
+    if (shift < min_shift) {
+        return (struct fqt_multiplier){(1 << 15) - 1, min_shift};
+    }
+    if (shift > max_shift) {
+        int32_t excess = shift - max_shift;
+        m = excess > 15 ? 0 : (m + (1 << (excess - 1))) >> excess;
+        shift = max_shift;
+    }
+    return (struct fqt_multiplier){m, shift};
+}
+
+static inline struct fqt_multiplier fqt_requantize_multiplier(float value)
+{
+    return fqt_multiplier_of(value, FQT_REQUANTIZE_MIN_SHIFT, FQT_REQUANTIZE_MAX_SHIFT);
+}
+
+/* (acc * m + 2^(shift-1)) >> shift, 17 <= shift <= 32, in two 32-bit products: exact, because the low half's
+ * lost bits lie below the rounding bit. */
+static inline int32_t fqt_scale_rounded(int32_t acc, struct fqt_multiplier by)
+{
+#if defined(__ARM_FEATURE_DSP)
+    /* m << (32 - shift) < 2^30; the product's high word rounds half up */
+    int32_t result;
+    __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(acc), "r"(by.m << (32 - by.shift)));
+    return result;
+#else
+    int32_t high = (acc >> 16) * by.m;
+    int32_t low = (int32_t)(((uint32_t)acc & 0xFFFFu) * (uint32_t)by.m >> 16);
+    return (high + low + (1 << (by.shift - 17))) >> (by.shift - 16);
+#endif
+}
+
+static inline int32_t fqt_clamp(int32_t value, int32_t low, int32_t high)
+{
+    return value < low ? low : (value > high ? high : value);
+}
+
+/* Clamp to +-(2^22 - 1), then round half to even. */
+static inline int32_t fqt_round_to_int(float value)
+{
+    float clamped = value < -4194303.0f ? -4194303.0f : value;
+    clamped = clamped > 4194303.0f ? 4194303.0f : clamped;
+    return (int32_t)((clamped + 12582912.0f) - 12582912.0f);
+}
+
+/* e^x for x <= 0; 0 below -87. */
+float fqt_exp_nonpositive(float x);
+
+/* Natural logarithm of a normal x >= 1. */
+float fqt_log(float x);
+
+/* Square root, correctly rounded. */
+float fqt_sqrt(float x);
+
+#endif

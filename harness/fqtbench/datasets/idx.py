@@ -1,0 +1,87 @@
+"""The IDX format of the MNIST family (LeCun, Cortes, Burges: "The MNIST database", section "File formats")."""
+
+import gzip
+import hashlib
+import struct
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fqtbench.datasets.dataset import Dataset
+from fqtbench.errors import UsageError
+
+_UNSIGNED_BYTE: Final = 0x08
+_LIMIT_BYTES: Final = 1 << 30  # a larger file is no dataset for a microcontroller, and may be a gzip bomb
+_FILES: Final = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes, gzip-compressed if its name ends so. UsageError if it isn't one."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            data = file.read(_LIMIT_BYTES + 1)
+    except (OSError, EOFError) as error:
+        raise UsageError(f"{path}: can't be read as an IDX file: {error}") from error
+    if len(data) < 4 or data[:3] != bytes((0, 0, _UNSIGNED_BYTE)):
+        raise UsageError(f"{path}: not an IDX file of unsigned bytes")
+    start = 4 + 4 * data[3]
+    if len(data) < start:
+        raise UsageError(f"{path}: its IDX header is cut short")
+    shape = struct.unpack(f">{data[3]}I", data[4:start])
+    n_bytes = int(np.prod([int(n) for n in shape], dtype=object)) if shape else 0
+    if n_bytes != len(data) - start:
+        raise UsageError(f"{path}: its header announces {n_bytes} bytes, {len(data) - start} follow")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
+    """Write `values` as a gzip-compressed IDX file whose bytes depend on nothing else."""
+    header = bytes((0, 0, _UNSIGNED_BYTE, values.ndim)) + struct.pack(f">{values.ndim}I", *values.shape)
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
+        file.write(header + values.tobytes())
+
+
+def load_idx_folder(
+    folder: Path, name: str, classes: tuple[str, ...] | None, licence: str, source: str
+) -> Dataset:
+    """Load the four files of an MNIST-format folder, plain or ``.gz``; images get one channel."""
+    paths = [_find(folder, stem) for stem in _FILES]
+    train_x, train_y, test_x, test_y = (read_idx(path) for path in paths)
+    for images, labels, path in ((train_x, train_y, paths[0]), (test_x, test_y, paths[2])):
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+            raise UsageError(
+                f"{path}: images of shape {images.shape} don't go with labels of shape {labels.shape}"
+            )
+    largest = int(max(train_y.max(initial=0), test_y.max(initial=0)))
+    names = classes or tuple(str(number) for number in range(largest + 1))
+    if largest >= len(names):
+        raise UsageError(f"{folder}: label {largest}, but {name} has {len(names)} classes")
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return Dataset(
+        name,
+        names,
+        train_x[..., None],
+        train_y.astype(np.uint16),
+        test_x[..., None],
+        test_y.astype(np.uint16),
+        licence,
+        source,
+        digest.hexdigest(),
+    )
+
+
+def _find(folder: Path, stem: str) -> Path:
+    for path in (folder / stem, folder / f"{stem}.gz"):
+        if path.is_file():
+            return path
+    raise UsageError(f"{folder}: no {stem} or {stem}.gz; an MNIST-format folder has {', '.join(_FILES)}")

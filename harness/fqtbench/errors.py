@@ -1,0 +1,49 @@
+"""The errors of fqtbench, split by who must act.
+
+Every message names the object, the operation and the next step, in one line; a command prints that
+line and ends with the class's exit code.
+"""
+
+from typing import ClassVar
+
+
+class FqtbenchError(Exception):
+    """Root of every error that fqtbench raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(FqtbenchError):
+    """The suite or the command line is wrong: its author must act."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ImageError(UsageError):
+    """A network, image or memory plan is malformed or does not fit the board."""
+
+
+class ResultError(FqtbenchError):
+    """A results folder can't be read, written or continued."""
+
+
+class BoardError(FqtbenchError):
+    """Something on the bench is wrong: whoever has hands on the board must act."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class ProbeError(BoardError):
+    """The debug probe is missing, ambiguous, busy or lost."""
+
+
+class FlashError(BoardError):
+    """Programming or verifying failed; may be tried again."""
+
+
+class LinkError(BoardError):
+    """The serial line is missing, busy, silent or too noisy; may be tried again."""
+
+
+class DeviceError(BoardError):
+    """The firmware answered, and what it said is an error."""

@@ -1,0 +1,1 @@
+"""The host half of the training engine: networks, quantization, memory plan, model image, reference."""

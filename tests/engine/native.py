@@ -1,0 +1,104 @@
+"""The C engine built for this machine, behind the reference's interface."""
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from fqtbench.training.reference import Outcome
+
+_ENGINE: Final = Path(__file__).resolve().parents[2] / "firmware" / "engine"
+_FLAGS: Final = (
+    *("-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC"),
+    *("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"),
+)
+_REGION_BYTES: Final = 1 << 20
+_NET_BYTES: Final = 512  # more than struct fqt_net takes
+
+
+def build(folder: Path, *extra_flags: str) -> Path:
+    """Compile the engine to a shared library in `folder`."""
+    compiler = shutil.which("cc")
+    assert compiler is not None, "the engine's tests need a C compiler (Debian: gcc)"
+    sources = sorted(_ENGINE.glob("*.c")) + sorted((_ENGINE / "kernels").glob("*.c"))
+    library = folder / "fqt.so"
+    command = [compiler, *_FLAGS, *extra_flags, "-o", str(library), *map(str, sources), "-lm"]
+    subprocess.run(command, check=True, timeout=120)
+    return library
+
+
+class _Region(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("bytes", ctypes.c_uint32))
+
+
+class _Outcome(ctypes.Structure):
+    _fields_ = (("loss", ctypes.c_float), ("predicted", ctypes.c_uint16))
+
+
+class Engine:
+    """One network in training, in the C engine."""
+
+    def __init__(self, library: ctypes.CDLL, image: bytes, arena_bytes: int = _REGION_BYTES) -> None:
+        self._library = library
+        library.fqt_forward.restype = _Outcome
+        library.fqt_checksum.restype = ctypes.c_uint32
+        library.fqt_update_due.restype = ctypes.c_bool
+        library.fqt_tensor_bytes.restype = ctypes.c_void_p
+        self._image = _aligned(image)
+        self._arena = _aligned(bytes([0xA5]) * arena_bytes)
+        self._net = _aligned(bytes(_NET_BYTES))
+        self._sample = _aligned(b"")
+        regions = (_Region * 1)(_Region(self._arena.ctypes.data, arena_bytes))
+        detail = ctypes.c_uint32()
+        self.status = library.fqt_load(
+            self._pointer(self._net),
+            self._pointer(self._image),
+            ctypes.c_uint32(len(image)),
+            regions,
+            ctypes.c_uint32(1),
+            ctypes.byref(detail),
+        )
+        self.detail = detail.value
+
+    @staticmethod
+    def _pointer(array: np.ndarray) -> ctypes.c_void_p:
+        return ctypes.c_void_p(array.ctypes.data)
+
+    def _forward(self, sample: bytes, label: int, training: bool) -> _Outcome:
+        self._sample = _aligned(sample)
+        return self._library.fqt_forward(
+            self._pointer(self._net),
+            self._pointer(self._sample),
+            ctypes.c_uint32(label),
+            ctypes.c_bool(training),
+        )
+
+    def train(self, sample: bytes, label: int) -> Outcome:
+        """One training sample, and the update when the mini-batch is full."""
+        outcome = self._forward(sample, label, True)
+        net = self._pointer(self._net)
+        self._library.fqt_backward(net)
+        due = bool(self._library.fqt_update_due(net))
+        if due:
+            self._library.fqt_update(net)
+        return Outcome(np.float32(outcome.loss), outcome.predicted, due)
+
+    def evaluate(self, sample: bytes, label: int) -> Outcome:
+        """One forward pass."""
+        outcome = self._forward(sample, label, False)
+        return Outcome(np.float32(outcome.loss), outcome.predicted, False)
+
+    def checksum(self) -> int:
+        """CRC-32 of the trained state."""
+        return int(self._library.fqt_checksum(self._pointer(self._net)))
+
+
+def _aligned(data: bytes) -> np.ndarray:
+    """Copy `data` into memory aligned to 8 bytes."""
+    words = np.zeros(len(data) // 8 + 1, np.uint64)
+    array = words.view(np.uint8)[: len(data)]
+    array[:] = np.frombuffer(data, np.uint8)
+    return array

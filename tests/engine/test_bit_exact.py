@@ -1,0 +1,30 @@
+"""Promise: the C engine computes what the reference defines, bit for bit."""
+
+import ctypes
+import os
+
+from hypothesis import HealthCheck, given, settings
+
+from fqtbench.training.reference import Trainer
+from tests.engine.native import Engine
+from tests.engine.networks import Case, cases
+
+# CI asks for more cases than a desk does; the bound is stated where it is run.
+_CASES = int(os.environ.get("FQTBENCH_ENGINE_CASES", "150"))
+
+
+@settings(max_examples=_CASES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(case=cases())
+def test_training_any_network_gives_the_references_bits(engine_library: ctypes.CDLL, case: Case) -> None:
+    model = case.compile()
+    reference, engine = Trainer(model.image), Engine(engine_library, model.image)
+    assert (engine.status, engine.detail) == (0, 0)
+    assert engine.checksum() == reference.checksum()
+    for x, y in zip(case.x, case.y, strict=True):
+        expected, got = reference.train(x.tobytes(), int(y)), engine.train(x.tobytes(), int(y))
+        assert got.loss.tobytes() == expected.loss.tobytes()
+        assert got[1:] == expected[1:]
+        assert engine.checksum() == reference.checksum()
+    expected, got = reference.evaluate(case.x[0].tobytes(), 0), engine.evaluate(case.x[0].tobytes(), 0)
+    assert got.loss.tobytes() == expected.loss.tobytes()
+    assert engine.checksum() == reference.checksum()
