@@ -4,7 +4,7 @@
 
 float fqt_exp_nonpositive(float x)
 {
-    if (x < -87.0f) {
+    if (!(x >= -87.0f)) { /* a NaN too */
         return 0.0f;
     }
     /* x = n ln 2 + r; ln 2 in two parts, the first of 9 bits so that n * part is exact */

@@ -91,11 +91,11 @@ static inline int32_t fqt_clamp(int32_t value, int32_t low, int32_t high)
     return value < low ? low : (value > high ? high : value);
 }
 
-/* Clamp to +-(2^22 - 1), then round half to even. */
+/* Clamp to +-(2^22 - 1), then round half to even. A NaN, which no sound image leads to, gives the lower bound. */
 static inline int32_t fqt_round_to_int(float value)
 {
-    float clamped = value < -4194303.0f ? -4194303.0f : value;
-    clamped = clamped > 4194303.0f ? 4194303.0f : clamped;
+    float clamped = value > -4194303.0f ? value : -4194303.0f;
+    clamped = clamped < 4194303.0f ? clamped : 4194303.0f;
     return (int32_t)((clamped + 12582912.0f) - 12582912.0f);
 }
 

@@ -26,7 +26,8 @@ enum fqt_status {
     FQT_ARENA_TOO_SMALL = 6,   /* detail: bytes that region 0 lacks */
     FQT_UNKNOWN_LAYER = 7,     /* detail: layer index << 16 | layer type */
     FQT_UNKNOWN_FEATURE = 8,   /* detail: number of the header field that this engine does not know */
-    FQT_BAD_TENSOR = 9,        /* detail: index of the tensor that lies outside its region or image */
+    FQT_BAD_TENSOR = 9,        /* detail: index of the tensor that lies outside its region or image, or on another
+                                  one's bytes; 0xFFFF: on those of a state or buffer */
     FQT_BAD_LAYER = 10,        /* detail: index of the layer whose shapes or tensors don't fit together */
     FQT_BAD_IO = 11            /* the image's sample slots or receive ring lie outside region 0 */
 };

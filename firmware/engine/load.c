@@ -151,6 +151,8 @@ static bool weights_good(const struct fqt_net *net, const struct image_layer *la
            in_arena(net, layer->weights, IMAGE_U8, stored) && weights->bytes == stored &&
            in_arena(net, layer->plane, IMAGE_I16, 2u * stored) &&
            in_arena(net, layer->bias, IMAGE_F32, 12ull * g.filters) &&
+           (weights->flags & net->tensors[layer->plane].flags & net->tensors[layer->bias].flags &
+            IMAGE_TRAINED_STATE) != 0 &&
            net->tensors[layer->bias].bytes == 12ull * g.filters &&
            in_arena(net, layer->scratch, IMAGE_I32, fqt_scratch_bytes(&g)) &&
            g.taps * LARGEST_PRODUCT + LARGEST_BIAS <= BOUND_INT32 &&
@@ -235,6 +237,59 @@ static bool layer_good(const struct fqt_net *net, uint32_t index)
     }
 }
 
+static bool apart(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
+{
+    return a + a_bytes <= b || b + b_bytes <= a;
+}
+
+/* Whether bytes [offset, offset+bytes) of a region belong to no tensor but `owner`. */
+static bool exclusive(const struct fqt_net *net, uint32_t region, uint64_t offset, uint64_t bytes, uint32_t owner)
+{
+    for (uint32_t i = 0; i < net->header->n_tensors; i++) {
+        const struct image_tensor *t = &net->tensors[i];
+        if (i != owner && t->region == region && !apart(offset, bytes, t->offset, t->bytes)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What lives as long as the network shares its bytes with nothing: states, buffers, trained tensors, scratch. */
+static bool state_exclusive(const struct fqt_net *net, uint32_t *detail)
+{
+    const struct image_header *h = net->header;
+    const uint64_t blocks[][2] = {
+        {h->tensor_state_offset, (uint64_t)h->n_tensors * sizeof(struct fqt_tensor_state)},
+        {h->layer_state_offset, (uint64_t)h->n_layers * sizeof(struct fqt_layer_state)},
+        {h->slots_offset, (uint64_t)h->n_slots * h->slot_stride},
+        {h->ring_offset, 2ull * h->ring_half_bytes},
+    };
+    for (uint32_t i = 0; i < 4; i++) {
+        *detail = IMAGE_NONE;
+        if (!exclusive(net, 0, blocks[i][0], blocks[i][1], IMAGE_NONE)) {
+            return false;
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            if (!apart(blocks[i][0], blocks[i][1], blocks[j][0], blocks[j][1])) {
+                return false;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < h->n_tensors; i++) {
+        const struct image_tensor *t = &net->tensors[i];
+        bool scratch = false;
+        for (uint32_t j = 0; j < h->n_layers; j++) {
+            scratch |= fqt_has_weights(&net->layers[j]) && net->layers[j].scratch == i;
+        }
+        *detail = i;
+        if (t->region < FQT_MAX_REGIONS && (scratch || (t->flags & IMAGE_TRAINED_STATE) != 0) &&
+            !exclusive(net, t->region, t->offset, t->bytes, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum fqt_status check_tables(const struct fqt_net *net, uint32_t *detail)
 {
     const struct image_header *h = net->header;
@@ -254,6 +309,9 @@ static enum fqt_status check_tables(const struct fqt_net *net, uint32_t *detail)
         if (!layer_good(net, i)) {
             return FQT_BAD_LAYER;
         }
+    }
+    if (!state_exclusive(net, detail)) {
+        return FQT_BAD_TENSOR;
     }
     return FQT_OK;
 }

@@ -1,7 +1,6 @@
 """The C engine built for this machine, behind the reference's interface."""
 
 import ctypes
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from fqtbench.training.reference import Outcome
+from tests.tools import require
 
 _ENGINE: Final = Path(__file__).resolve().parents[2] / "firmware" / "engine"
 _FLAGS: Final = (
@@ -21,8 +21,7 @@ _NET_BYTES: Final = 512  # more than struct fqt_net takes
 
 def build(folder: Path, *extra_flags: str) -> Path:
     """Compile the engine to a shared library in `folder`."""
-    compiler = shutil.which("cc")
-    assert compiler is not None, "the engine's tests need a C compiler (Debian: gcc)"
+    compiler = require("cc", "gcc")
     sources = sorted(_ENGINE.glob("*.c")) + sorted((_ENGINE / "kernels").glob("*.c"))
     library = folder / "fqt.so"
     command = [compiler, *_FLAGS, *extra_flags, "-o", str(library), *map(str, sources), "-lm"]

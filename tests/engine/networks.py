@@ -67,7 +67,9 @@ def cases(draw: st.DrawFn, n_samples: int = 24) -> Case:
             convolution = _convolution(draw, smallest)
             layers.append(convolution)
             pad = 0 if convolution.padding == "same" else convolution.padding
-            reached = smallest if convolution.padding == "same" else smallest + 2 * pad - convolution.kernel + 1
+            reached = (
+                smallest if convolution.padding == "same" else smallest + 2 * pad - convolution.kernel + 1
+            )
             smallest = max(-(-reached // convolution.stride), 1)
     layers += draw(
         st.sampled_from(

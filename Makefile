@@ -1,0 +1,40 @@
+# `make demo` and `make test` do all their set-up themselves: a virtual environment in .venv, filled from PyPI.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test check firmware clean
+
+demo: $(VENV)/.demo
+	@rm -rf out/demo
+	@$(BIN)/fqtbench run experiments/quickstart.yaml --out out/demo
+
+test: check
+	@$(BIN)/python -m pytest -q
+
+check: $(VENV)/.dev
+	@$(BIN)/ruff check -q harness tests firmware
+	@$(BIN)/ruff format -q --check harness tests firmware
+	@$(BIN)/mypy --no-error-summary
+
+# Rebuild the prebuilt firmware; needs Debian's gcc-arm-none-eabi 12.2, with which it comes out bit for bit the same.
+firmware: $(VENV)/.dev
+	@$(MAKE) -C firmware PYTHON=$(CURDIR)/$(BIN)/python
+
+clean:
+	@rm -rf $(VENV) build dist out
+
+# Debian without python3-venv has no ensurepip: then the outer pip fills the environment.
+$(BIN)/python:
+	@$(PYTHON) -m venv --without-pip $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	@echo "Installing fqtbench into $(VENV) (about 200 MB to download, once)"
+	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[virtual]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	@echo "Installing fqtbench and its test tools into $(VENV)"
+	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.demo
