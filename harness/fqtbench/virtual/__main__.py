@@ -1,0 +1,127 @@
+"""``python -m fqtbench.virtual nrf52840``: serve a virtual board until standard input closes.
+
+The first line of output is JSON with the board's addresses, as any launched board prints it.
+"""
+
+import argparse
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from fqtbench.virtual.nrf52840 import FLASH_BYTES, Nrf52840
+from fqtbench.virtual.probe_server import ProbeServer
+from fqtbench.virtual.timing import cortex_m4
+from fqtbench.virtual.uart_line import Line, PtyLine, TcpLine
+
+_SLICE_CYCLES: Final = 400_000  # about 2 ms of host time, after which debugger and line are served
+_IDLE_S: Final = 1.0
+_DEVICE_ID: Final = 0x5649525455414C31  # "VIRTUAL1": FICR.DEVICEID of a board that nobody made
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="fqtbench virtual", description=__doc__)
+    parser.add_argument("model", choices=["nrf52840"])
+    parser.add_argument(
+        "--probe-port", type=int, default=0, metavar="N", help="TCP port of the probe; 0 = any"
+    )
+    parser.add_argument("--uart", default=None, metavar="PATH", help="link to the pseudo-terminal, or `tcp`")
+    parser.add_argument("--flash", type=Path, default=None, metavar="FILE", help="keep the flash in FILE")
+    parser.add_argument("--stats", action="store_true", help="print instructions and speed at the end")
+    return parser.parse_args()
+
+
+class Server:
+    """A chip, its probe and its line, served in turn."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._flash_file: Path | None = arguments.flash
+        self._stats = arguments.stats
+        link = Path(arguments.uart) if arguments.uart not in (None, "tcp") else None
+        self.line: Line = TcpLine() if arguments.uart == "tcp" else PtyLine(link)
+        self.chip = Nrf52840(self.line, _DEVICE_ID)
+        if self._flash_file is not None and self._flash_file.exists():
+            self.chip.program(0, self._flash_file.read_bytes()[:FLASH_BYTES])
+            self.chip.reset(halt=False)
+        self.probe = ProbeServer(self.chip, arguments.probe_port)
+        self._busy_s = 0.0
+        self._closed = threading.Lock()
+
+    def addresses(self) -> dict[str, str]:
+        """Return what a launched board says of itself."""
+        return {
+            "probe": self.probe.probe_id,
+            "serial": self.line.url,
+            "power": "modelled:",
+            "cycles": "modelled",
+            "timing_model_id": cortex_m4.MODEL_ID,
+            "model": "nrf52840",
+            "unique_id": f"{_DEVICE_ID:016x}",
+        }
+
+    def serve(self) -> None:
+        """Run the chip and answer, for ever."""
+        while True:
+            backlog = self.probe.service()
+            self.chip.poll_line()
+            if self.chip.runnable:
+                begin = time.perf_counter()
+                self.chip.run(_SLICE_CYCLES)
+                self._busy_s += time.perf_counter() - begin
+            elif not backlog:
+                select.select(
+                    [*self.probe.readers(), *self.line.readers()], self.probe.writers(), [], _IDLE_S
+                )
+
+    def close(self) -> None:
+        """Remove what was published; keep the flash if asked to. Only the first call does anything."""
+        if not self._closed.acquire(blocking=False):
+            return
+        self.line.close()
+        if self._flash_file is not None:
+            self._flash_file.write_bytes(self.chip.read_memory(0, FLASH_BYTES))
+        if self._stats:
+            cpu = self.chip.cpu
+            rate = cpu.instructions / self._busy_s / 1e6 if self._busy_s else 0.0
+            text = f"{cpu.instructions} instructions, {cpu.now} cycles, {self._busy_s:.3f} s, {rate:.1f} MIPS"
+            print(text, file=sys.stderr, flush=True)
+
+
+def _end_with_stdin(server: Server) -> None:
+    while os.read(0, 4096):
+        pass
+    server.close()
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve until standard input closes, SIGINT or SIGTERM."""
+    arguments = _arguments()
+    try:
+        server = Server(arguments)
+    except OSError as error:
+        sys.exit(
+            f"fqtbench virtual: can't listen on port {arguments.probe_port}: {error}; choose another --probe-port"
+        )
+
+    def stop(*_: object) -> None:
+        server.close()
+        os._exit(0)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    print(json.dumps(server.addresses()), flush=True)
+    threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()
+    try:
+        server.serve()
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    main()

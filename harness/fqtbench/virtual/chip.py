@@ -1,0 +1,423 @@
+"""A virtual chip: core, memories, peripherals and time, under the control of a debugger."""
+
+import struct
+from typing import Final
+
+import numpy as np
+import unicorn
+from unicorn import arm_const as arm
+
+from fqtbench.virtual.cpu import CodeMemory, Cpu, Pricer, Stop
+from fqtbench.virtual.peripheral import Peripheral
+from fqtbench.virtual.schedule import NEVER, Schedule
+from fqtbench.virtual.system_control import BASE as PPB_BASE
+from fqtbench.virtual.system_control import CPACR, SystemControl
+from fqtbench.virtual.system_control import SIZE as PPB_SIZE
+from fqtbench.virtual.target import BusFault
+
+_READ_EXECUTE: Final = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+_HARD_FAULT: Final = 3
+_SVC: Final = 11
+_FIRST_INTERRUPT: Final = 16
+_HFSR_FORCED: Final = 1 << 30
+_EXC_RETURN_HANDLER_MSP: Final = 0xFFFFFFF1
+_EXC_RETURN_THREAD_MSP: Final = 0xFFFFFFF9
+_EXC_RETURN_THREAD_PSP: Final = 0xFFFFFFFD
+_EXCEPTION_CYCLES: Final = 12  # entry and return each: Cortex-M4 TRM, 3.9.1
+_PAGE_BYTES: Final = 0x1000
+
+DFSR_HALTED: Final = 1 << 0
+DFSR_BKPT: Final = 1 << 1
+DFSR_VCATCH: Final = 1 << 3
+
+_CORE_REGISTERS: Final = (
+    *(getattr(arm, f"UC_ARM_REG_R{n}") for n in range(13)),
+    arm.UC_ARM_REG_SP,
+    arm.UC_ARM_REG_LR,
+    arm.UC_ARM_REG_PC,
+    arm.UC_ARM_REG_XPSR,
+    arm.UC_ARM_REG_MSP,
+    arm.UC_ARM_REG_PSP,
+)
+_SPECIAL: Final = (
+    arm.UC_ARM_REG_PRIMASK,
+    arm.UC_ARM_REG_BASEPRI,
+    arm.UC_ARM_REG_FAULTMASK,
+    arm.UC_ARM_REG_CONTROL,
+)
+_REGSEL_SPECIAL: Final = 20
+_REGSEL_FPSCR: Final = 33
+_REGSEL_S0: Final = 64
+
+
+class Chip:
+    """Core, flash at 0, RAM, peripherals by page, and the schedule of virtual time.
+
+    Subclasses add peripherals with `map_peripheral` and `constants`, and say in `held` when the core must not run on.
+    """
+
+    def __init__(self, model: int, cpuid: int, memory: CodeMemory, price: Pricer, taken_cycles: int) -> None:
+        self.cpu = Cpu(model, memory, price, taken_cycles)
+        self.memory = memory
+        self.schedule = Schedule()
+        self.schedule.on_earlier = self.cpu.stop_by
+        self.system = SystemControl(self, cpuid)
+        self._engine = self.cpu.engine
+        self._engine.mem_map(0, memory.flash_bytes, _READ_EXECUTE)
+        self._engine.mem_map(memory.ram_base, memory.ram_bytes)
+        self._pages: dict[int, Peripheral] = {}
+        self._windows: list[tuple[int, int]] = [(0, memory.flash_bytes), (memory.ram_base, memory.ram_bytes)]
+        self._map_registers(PPB_BASE, PPB_SIZE)
+        self.halted = False
+        self.locked_up = False
+        self.halt_reason = 0
+        self.protected = False
+        self._asleep = False
+        self._reset_requested = False
+
+    # -- memory ----------------------------------------------------------------------------------------------
+
+    def constants(self, address: int, size: int) -> None:
+        """Map read-only memory that no code runs from, erased."""
+        self._engine.mem_map(address, size, unicorn.UC_PROT_READ)
+        self._engine.mem_write(address, b"\xff" * size)
+        self._windows.append((address, size))
+
+    def map_peripherals(self, base: int, size: int, pages: dict[int, Peripheral]) -> None:
+        """Map register space; `pages` gives the peripheral of an address, its registers in the 4 KB there."""
+        self._pages.update(pages)
+        self._map_registers(base, size)
+
+    def _map_registers(self, base: int, size: int) -> None:
+        def read(_: unicorn.Uc, offset: int, __: int, ___: object) -> int:
+            return self._read_register(base + offset)
+
+        def write(_: unicorn.Uc, offset: int, __: int, value: int, ___: object) -> None:
+            self._write_register(base + offset, value)
+
+        self._engine.mmio_map(base, size, read, None, write, None)
+        self._windows.append((base, size))
+
+    def _read_register(self, address: int) -> int:
+        if address >= PPB_BASE:
+            return self.system.read(address - PPB_BASE)
+        peripheral, offset = self._peripheral(address)
+        return peripheral.read(offset) if peripheral else 0
+
+    def _write_register(self, address: int, value: int) -> None:
+        if address >= PPB_BASE:
+            self.system.write(address - PPB_BASE, value)
+            return
+        peripheral, offset = self._peripheral(address)
+        if peripheral:
+            peripheral.write(offset, value)
+
+    def _peripheral(self, address: int) -> tuple[Peripheral | None, int]:
+        page = address & ~(_PAGE_BYTES - 1)
+        return self._pages.get(page), address - page
+
+    def _is_registers(self, address: int) -> bool:
+        return address >= PPB_BASE or (address & ~(_PAGE_BYTES - 1)) in self._pages
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Return bytes as the AHB-AP sees them; BusFault where nothing answers."""
+        self._check(address, size)
+        if self._is_registers(address):
+            first = address & ~3
+            words = [self._read_register(a) for a in range(first, address + size, 4)]
+            data = struct.pack(f"<{len(words)}I", *(w & 0xFFFFFFFF for w in words))
+            return data[address - first : address - first + size]
+        return bytes(self._engine.mem_read(address, size))
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write bytes as the AHB-AP does; BusFault where nothing answers. Flash obeys its controller."""
+        self._check(address, len(data))
+        if self._is_registers(address):
+            for offset in range(0, len(data), 4):
+                self._write_register(address + offset, int.from_bytes(data[offset : offset + 4], "little"))
+        elif self.memory.ram_base <= address < self.memory.ram_base + self.memory.ram_bytes:
+            self._engine.mem_write(address, data)
+            self.cpu.forget_code(address, len(data))
+        else:
+            self.write_flash(address, data)
+
+    def write_flash(self, address: int, data: bytes) -> None:
+        """A debugger's write outside RAM; a chip whose controller allows it overrides this."""
+
+    def _check(self, address: int, size: int) -> None:
+        for base, length in self._windows:
+            if base <= address and address + size <= base + length:
+                return
+        raise BusFault(f"nothing answers at 0x{address:08x}")
+
+    def dma_write(self, address: int, data: bytes) -> None:
+        """EasyDMA reaches RAM only; elsewhere the bytes are lost."""
+        if self._in_ram(address, len(data)):
+            self._engine.mem_write(address, data)
+
+    def dma_read(self, address: int, size: int) -> bytes:
+        """EasyDMA reads RAM only; elsewhere zeros."""
+        return bytes(self._engine.mem_read(address, size)) if self._in_ram(address, size) else bytes(size)
+
+    def _in_ram(self, address: int, size: int) -> bool:
+        return (
+            self.memory.ram_base <= address and address + size <= self.memory.ram_base + self.memory.ram_bytes
+        )
+
+    def fill(self, address: int, size: int) -> None:
+        """Erase flash-like memory to 0xFF."""
+        self._engine.mem_write(address, b"\xff" * size)
+        if address < self.memory.flash_bytes:
+            self.cpu.forget_code(address, size)
+
+    def program(self, address: int, data: bytes) -> None:
+        """Program NOR memory: bits are cleared, never set."""
+        old = np.frombuffer(self._engine.mem_read(address, len(data)), np.uint8)
+        self._engine.mem_write(address, (old & np.frombuffer(data, np.uint8)).tobytes())
+        if address < self.memory.flash_bytes:
+            self.cpu.forget_code(address, len(data))
+
+    # -- time and interrupts -----------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        """Virtual time in core cycles."""
+        return self.cpu.now
+
+    def set_pending(self, interrupt: int, level: bool) -> None:
+        """Set the level of an interrupt line."""
+        self.system.set_line(interrupt, level)
+
+    def interrupts_changed(self) -> None:
+        """Come back from the CPU at the next block."""
+        self.cpu.stop_by(0)
+
+    def request_reset(self) -> None:
+        """Reset the chip at the end of the block."""
+        self._reset_requested = True
+        self.cpu.stop_by(0)
+
+    @property
+    def held(self) -> bool:
+        """Whether virtual time must stand still until something outside happens."""
+        return False
+
+    @property
+    def runnable(self) -> bool:
+        """Whether `run` can advance virtual time."""
+        idle = self._asleep and not self.system.wakes and self.schedule.next_at == NEVER
+        return not (self.halted or self.locked_up or self.held or idle)
+
+    def before_wait(self) -> None:
+        """The core is about to sleep: peripherals that work lazily catch up."""
+
+    def run(self, cycles: int) -> None:
+        """Advance virtual time by about `cycles`, or until the core can't go on. Where it is cut changes nothing."""
+        end = self.now + cycles
+        while self.runnable and self.now < end:
+            self.schedule.fire(self.now)
+            if self.held:
+                return
+            if self._asleep:
+                self._sleep()
+                continue
+            self._take_interrupt()
+            stop = self.cpu.run(min(end, self.schedule.next_at))
+            self._after(stop)
+
+    def _sleep(self) -> None:
+        """In WFI time jumps from event to event until an interrupt is pending."""
+        self.before_wait()
+        if self.system.wakes:
+            self._asleep = False
+        elif self.schedule.next_at != NEVER:
+            self.cpu.now = max(self.now, self.schedule.next_at)
+
+    def _after(self, stop: Stop) -> None:
+        match stop:
+            case Stop.WAIT:
+                self._asleep = True
+            case Stop.BREAKPOINT:
+                self._enter_debug(DFSR_BKPT)
+            case Stop.SUPERVISOR_CALL:
+                self._enter_exception(_SVC)
+            case Stop.EXCEPTION_RETURN:
+                self._return_from_exception()
+            case Stop.FAULT:
+                self._fault()
+            case Stop.DEADLINE:
+                pass
+        if self._reset_requested:
+            self._reset_requested = False
+            self.software_reset()
+
+    def software_reset(self) -> None:
+        """SYSRESETREQ from code."""
+        self.reset(halt=False)
+
+    # -- exceptions (ARMv7-M ARM B1.5) -------------------------------------------------------------------------
+
+    def _take_interrupt(self) -> None:
+        if not self.system.wakes or self._engine.reg_read(arm.UC_ARM_REG_PRIMASK) & 1 or self._exception:
+            return
+        interrupt = self.system.next_interrupt()
+        if interrupt is not None:
+            self.system.acknowledge(interrupt)
+            self._enter_exception(_FIRST_INTERRUPT + interrupt)
+
+    @property
+    def _exception(self) -> int:
+        return int(self._engine.reg_read(arm.UC_ARM_REG_IPSR)) & 0x1FF
+
+    def _fault(self) -> None:
+        if self._exception in (2, _HARD_FAULT):
+            self.lock_up()
+            return
+        self.system.record_fault(_HFSR_FORCED)
+        self._enter_exception(_HARD_FAULT)
+
+    def lock_up(self) -> None:
+        """Nothing sensible to execute: the core waits for a reset or the debugger."""
+        self.locked_up = True
+
+    def _enter_exception(self, number: int) -> None:
+        """Push the basic frame and go to the handler. No floating-point context: our firmware's handlers don't return."""
+        read = self._engine.reg_read
+        thread = self._exception == 0
+        process_stack = thread and bool(read(arm.UC_ARM_REG_CONTROL) & 2)
+        xpsr = int(read(arm.UC_ARM_REG_XPSR)) | 1 << 24
+        frame = [*(int(read(r)) for r in _CORE_REGISTERS[:4]), int(read(_CORE_REGISTERS[12])),
+                 int(read(arm.UC_ARM_REG_LR)), self.cpu.pc, xpsr]  # fmt: skip
+        stack = int(read(arm.UC_ARM_REG_SP)) - 32 & ~7
+        try:
+            self._engine.mem_write(stack, struct.pack("<8I", *frame))
+            handler = int.from_bytes(
+                self._engine.mem_read(self.system.vector_table + 4 * number, 4), "little"
+            )
+        except unicorn.UcError:
+            self.lock_up()
+            return
+        self._engine.reg_write(arm.UC_ARM_REG_SP, stack)
+        if process_stack:
+            self._engine.reg_write(arm.UC_ARM_REG_CONTROL, int(read(arm.UC_ARM_REG_CONTROL)) & ~2)
+            link = _EXC_RETURN_THREAD_PSP
+        else:
+            link = _EXC_RETURN_THREAD_MSP if thread else _EXC_RETURN_HANDLER_MSP
+        self._engine.reg_write(arm.UC_ARM_REG_LR, link)
+        self._engine.reg_write(arm.UC_ARM_REG_IPSR, number)
+        self._jump(handler)
+
+    def _return_from_exception(self) -> None:
+        link = self.cpu.pc | 1
+        if link == _EXC_RETURN_THREAD_PSP:
+            self._engine.reg_write(
+                arm.UC_ARM_REG_CONTROL, int(self._engine.reg_read(arm.UC_ARM_REG_CONTROL)) | 2
+            )
+        stack = int(self._engine.reg_read(arm.UC_ARM_REG_SP))
+        try:
+            frame = struct.unpack("<8I", self._engine.mem_read(stack, 32))
+        except unicorn.UcError:
+            self.lock_up()
+            return
+        for register, value in zip(
+            (*_CORE_REGISTERS[:4], _CORE_REGISTERS[12], arm.UC_ARM_REG_LR), frame, strict=False
+        ):
+            self._engine.reg_write(register, value)
+        self._engine.reg_write(arm.UC_ARM_REG_SP, stack + 32 + (4 if frame[7] & 1 << 9 else 0))
+        self._engine.reg_write(arm.UC_ARM_REG_IPSR, frame[7] & 0x1FF)
+        self._engine.reg_write(arm.UC_ARM_REG_XPSR, frame[7])
+        self._jump(frame[6])
+
+    def _jump(self, address: int) -> None:
+        self.cpu.now += _EXCEPTION_CYCLES
+        self.cpu.pc = address
+
+    # -- debugger ----------------------------------------------------------------------------------------------
+
+    def _enter_debug(self, reason: int) -> None:
+        self.halted = True
+        self.halt_reason |= reason
+
+    def halt(self) -> None:
+        """Enter debug state."""
+        self.locked_up = False
+        self._asleep = False
+        self._enter_debug(DFSR_HALTED)
+
+    def resume(self) -> None:
+        """Leave debug state."""
+        self.halted = False
+
+    def step(self) -> None:
+        """Execute one instruction."""
+        self.halted = False
+        self._after(self.cpu.step())
+        self._enter_debug(DFSR_HALTED)
+
+    def reset(self, halt: bool) -> None:
+        """Reset core and peripherals; RAM and flash stay."""
+        self.schedule.clear()
+        self.system.reset()
+        for peripheral in self._pages.values():
+            peripheral.reset()
+        self.locked_up = self._asleep = self.halted = self._reset_requested = False
+        write = self._engine.reg_write
+        for register in (arm.UC_ARM_REG_IPSR, *_SPECIAL):
+            write(register, 0)
+        stack, entry = struct.unpack("<II", self._engine.mem_read(0, 8))
+        write(arm.UC_ARM_REG_MSP, stack & ~3)
+        write(arm.UC_ARM_REG_SP, stack & ~3)
+        write(arm.UC_ARM_REG_LR, 0xFFFFFFFF)
+        self.cpu.pc = entry
+        self.reset_peripherals()
+        if halt:
+            self._enter_debug(DFSR_VCATCH)
+        elif not (entry & 1 and entry < self.memory.flash_bytes):
+            self.lock_up()
+
+    def reset_peripherals(self) -> None:
+        """What a chip does at reset beyond its peripherals' own."""
+
+    def read_register(self, index: int) -> int:
+        """Return a core register by its number in DCRSR."""
+        if index < len(_CORE_REGISTERS):
+            value = int(self._engine.reg_read(_CORE_REGISTERS[index]))
+            return value & ~1 if index == 15 else value
+        if index == _REGSEL_SPECIAL:
+            return int.from_bytes(bytes(int(self._engine.reg_read(r)) & 0xFF for r in _SPECIAL), "little")
+        register = self._float_register(index)
+        return int(self._engine.reg_read(register)) if register else 0
+
+    def write_register(self, index: int, value: int) -> None:
+        """Write a core register."""
+        if index == 15:
+            self.cpu.pc = value
+        elif index < len(_CORE_REGISTERS):
+            self._engine.reg_write(_CORE_REGISTERS[index], value)
+        elif index == _REGSEL_SPECIAL:
+            for register, byte in zip(_SPECIAL, value.to_bytes(4, "little"), strict=True):
+                self._engine.reg_write(register, byte)
+        else:
+            register = self._float_register(index)
+            if register:
+                self._engine.reg_write(register, value)
+
+    @staticmethod
+    def _float_register(index: int) -> int:
+        if index == _REGSEL_FPSCR:
+            return int(arm.UC_ARM_REG_FPSCR)
+        n = index - _REGSEL_S0
+        return int(getattr(arm, f"UC_ARM_REG_S{n}")) if 0 <= n < 32 else 0
+
+    def set_breakpoints(self, addresses: frozenset[int]) -> None:
+        """Stop before the instructions at these addresses."""
+        self.cpu.set_breakpoints(addresses)
+
+    def erase_all(self) -> None:
+        """Erase everything that is not volatile, and RAM."""
+        self.fill(0, self.memory.flash_bytes)
+        self._engine.mem_write(self.memory.ram_base, bytes(self.memory.ram_bytes))
+        self.cpu.forget_code(self.memory.ram_base, self.memory.ram_bytes)
+
+
+__all__ = ["CPACR", "Chip"]

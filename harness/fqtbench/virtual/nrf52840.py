@@ -1,0 +1,205 @@
+"""Virtual nRF52840: memories, the peripherals that the firmware and a debugger use, and the UART's flow rule.
+
+Addresses and reset values: nRF52840 Product Specification v1.7 (4.2 memory, 4.4 FICR, 4.5 UICR) and Nordic's SVD.
+"""
+
+import struct
+from typing import Final
+
+import unicorn
+from unicorn import arm_const as arm
+
+from fqtbench.virtual.chip import Chip
+from fqtbench.virtual.cpu import CodeMemory
+from fqtbench.virtual.flow import Flow
+from fqtbench.virtual.gpio import Gpio
+from fqtbench.virtual.nvmc import WRITE, Nvmc
+from fqtbench.virtual.peripheral import PlainRegisters
+from fqtbench.virtual.timing import cortex_m4
+from fqtbench.virtual.uart_line import Line
+from fqtbench.virtual.uarte import Uarte
+
+CLOCK_HZ: Final = 64_000_000
+FLASH_BYTES: Final = 1 << 20
+RAM_BASE: Final = 0x20000000
+RAM_BYTES: Final = 1 << 18
+CPUID: Final = 0x410FC241  # Cortex-M4 r0p1 (TRM, 4.1)
+
+FICR_BASE: Final = 0x10000000
+UICR_BASE: Final = 0x10001000
+UICR_BYTES: Final = 0x1000
+APPROTECT: Final = UICR_BASE + 0x208
+APPROTECT_ENABLED: Final = 0x00
+
+RESETREAS_SREQ: Final = 1 << 2
+RESETREAS_LOCKUP: Final = 1 << 3
+
+_UARTE0_IRQ: Final = 2  # the peripheral id is the interrupt number (PS 4.2.3)
+_RTS_PIN: Final = 5  # P0.05, the DK's wiring (boards/nrf52840.toml)
+_FLOW_GAP_CYCLES: Final = CLOCK_HZ * 200 // 1_000_000  # 200 µs, docs/wire.md
+_FICR: Final = {
+    0x010: 4096,  # CODEPAGESIZE
+    0x014: 256,  # CODESIZE, pages
+    0x100: 0x52840,  # INFO.PART
+    0x104: 0x41414430,  # INFO.VARIANT "AAD0"
+    0x108: 0x2004,  # INFO.PACKAGE: QI
+    0x10C: 256,  # INFO.RAM, KB
+    0x110: 1024,  # INFO.FLASH, KB
+}
+
+
+class ClockPower(PlainRegisters):
+    """CLOCK and POWER share a page (PS 5.3, 5.4); oscillators start at once."""
+
+    _STARTS: Final = {
+        0x000: (0x100, 0x40C, 0x10001),
+        0x008: (0x104, 0x418, 0x10001),
+    }  # task: event, status, value
+
+    def __init__(self) -> None:
+        self.reset_reason = 0
+        super().__init__()
+
+    def read(self, offset: int) -> int:
+        """Return a register."""
+        return self.reset_reason if offset == 0x400 else super().read(offset)
+
+    def write(self, offset: int, value: int) -> None:
+        """Write a register; RESETREAS is cleared by ones."""
+        if offset == 0x400:
+            self.reset_reason &= ~value
+        elif offset in self._STARTS and value & 1:
+            event, status, running = self._STARTS[offset]
+            self.values[event], self.values[status] = 1, running
+        else:
+            super().write(offset, value)
+
+
+class GpioPage:
+    """P0 and P1 share a page, 0x300 apart."""
+
+    _P1: Final = 0x300
+    _SPLIT: Final = 0x800
+
+    def __init__(self, p0: Gpio, p1: Gpio) -> None:
+        self._p0, self._p1 = p0, p1
+
+    def read(self, offset: int) -> int:
+        """Return a register."""
+        return self._p0.read(offset) if offset < self._SPLIT else self._p1.read(offset - self._P1)
+
+    def write(self, offset: int, value: int) -> None:
+        """Write a register."""
+        if offset < self._SPLIT:
+            self._p0.write(offset, value)
+        else:
+            self._p1.write(offset - self._P1, value)
+
+    def reset(self) -> None:
+        """All pins are inputs."""
+        self._p0.reset()
+        self._p1.reset()
+
+
+class Nrf52840(Chip):
+    """The chip on a Nordic nRF52840-DK, its UART on `line`."""
+
+    def __init__(self, line: Line, device_id: int) -> None:
+        memory = CodeMemory(FLASH_BYTES, RAM_BASE, RAM_BYTES)
+        super().__init__(
+            unicorn.arm_const.UC_CPU_ARM_CORTEX_M4, CPUID, memory, cortex_m4.price, cortex_m4.TAKEN_CYCLES
+        )
+        self._line = line
+        self._shadow = b""
+        self.constants(FICR_BASE, 0x2000)
+        for offset, value in {**_FICR, 0x60: device_id & 0xFFFFFFFF, 0x64: device_id >> 32}.items():
+            self._engine.mem_write(FICR_BASE + offset, struct.pack("<I", value))
+        self._power = ClockPower()
+        self._nvmc = Nvmc(FLASH_BYTES, (UICR_BASE, UICR_BYTES), self.fill, self._open_flash)
+        self._uarte = Uarte(self, self.schedule, CLOCK_HZ, _UARTE0_IRQ, line.send)
+        self.flow = Flow(self.schedule, _FLOW_GAP_CYCLES, self._uarte.receive)
+        self._uarte.flow = self.flow
+        gpio = GpioPage(Gpio(self._pins_changed), Gpio(lambda high, low: None))
+        self.map_peripherals(
+            0x40000000,
+            0x40000,
+            {0x40000000: self._power, 0x40002000: self._uarte, 0x4001E000: self._nvmc},
+        )
+        self.map_peripherals(0x50000000, 0x1000, {0x50000000: gpio})
+        self._engine.mem_write(0, b"\xff" * FLASH_BYTES)
+        self._engine.reg_write(
+            arm.UC_ARM_REG_FPEXC, 1 << 30
+        )  # Unicorn's switch; the firmware still sets CPACR
+        self.reset(halt=False)
+
+    # -- UART ------------------------------------------------------------------------------------------------
+
+    def _pins_changed(self, high: int, low: int) -> None:
+        self.flow.rts(bool(low >> _RTS_PIN & 1), self.now)
+
+    @property
+    def held(self) -> bool:
+        """Frozen at the instant where the next host frame begins, without it."""
+        return self.flow.frozen
+
+    def poll_line(self) -> None:
+        """Take host bytes; a frame that the chip is frozen for begins."""
+        data = self._line.poll()
+        if data:
+            self.flow.frames.add(data)
+            self.flow.try_start()
+
+    def before_wait(self) -> None:
+        """The UART's DMA catches up."""
+        self._uarte.synchronize()
+
+    # -- flash -----------------------------------------------------------------------------------------------
+
+    def _open_flash(self, writable: bool) -> None:
+        if writable:
+            self._shadow = bytes(self._engine.mem_read(0, FLASH_BYTES))
+            self._engine.mem_protect(0, FLASH_BYTES, unicorn.UC_PROT_ALL)
+            self._engine.mem_protect(UICR_BASE, UICR_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+            return
+        self._engine.mem_protect(0, FLASH_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
+        self._engine.mem_protect(UICR_BASE, UICR_BYTES, unicorn.UC_PROT_READ)
+        written = bytes(self._engine.mem_read(0, FLASH_BYTES))
+        if written != self._shadow:
+            for page in range(0, FLASH_BYTES, 4096):
+                old = self._shadow[page : page + 4096]
+                if written[page : page + 4096] != old:
+                    self._engine.mem_write(page, old)
+                    self.program(page, written[page : page + 4096])
+
+    def write_flash(self, address: int, data: bytes) -> None:
+        """A debugger's write: programs bits while the controller allows it."""
+        if self._nvmc.config == WRITE and (address < FLASH_BYTES or address >= UICR_BASE):
+            self.program(address, data)
+
+    def erase_all(self) -> None:
+        """CTRL-AP ERASEALL: flash, UICR and RAM; unlocks with the next reset (PS 4.8.4)."""
+        super().erase_all()
+        self.fill(UICR_BASE, UICR_BYTES)
+        self.protected = False
+
+    # -- reset -----------------------------------------------------------------------------------------------
+
+    def reset_peripherals(self) -> None:
+        """UART lines go idle; access protection takes effect."""
+        self.flow.reset()
+        approtect = self._engine.mem_read(APPROTECT, 4)[0]
+        self.protected = approtect == APPROTECT_ENABLED
+
+    def software_reset(self) -> None:
+        """SYSRESETREQ from code: RESETREAS says so."""
+        self.reset(halt=False)
+        self._power.reset_reason |= RESETREAS_SREQ
+
+    def lock_up(self) -> None:
+        """Lock-up resets this chip (PS 5.3.6), unless there is no program at all: then it would do so for ever."""
+        entry = int.from_bytes(self._engine.mem_read(4, 4), "little")
+        if entry & 1 and entry < FLASH_BYTES:
+            self._power.reset_reason |= RESETREAS_LOCKUP
+            self._reset_requested = True
+        else:
+            super().lock_up()

@@ -1,0 +1,1 @@
+"""Timing models: what a basic block costs on a core."""
