@@ -74,9 +74,8 @@ class Server:
                 self.chip.run(_SLICE_CYCLES)
                 self._busy_s += time.perf_counter() - begin
             elif not backlog:
-                select.select(
-                    [*self.probe.readers(), *self.line.readers()], self.probe.writers(), [], _IDLE_S
-                )
+                readers = [*(sock.fileno() for sock in self.probe.readers()), *self.line.readers()]
+                select.select(readers, [sock.fileno() for sock in self.probe.writers()], [], _IDLE_S)
 
     def close(self) -> None:
         """Remove what was published; keep the flash if asked to. Only the first call does anything."""

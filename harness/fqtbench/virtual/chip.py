@@ -11,8 +11,8 @@ from fqtbench.virtual.cpu import CodeMemory, Cpu, Pricer, Stop
 from fqtbench.virtual.peripheral import Peripheral
 from fqtbench.virtual.schedule import NEVER, Schedule
 from fqtbench.virtual.system_control import BASE as PPB_BASE
-from fqtbench.virtual.system_control import CPACR, SystemControl
 from fqtbench.virtual.system_control import SIZE as PPB_SIZE
+from fqtbench.virtual.system_control import SystemControl
 from fqtbench.virtual.target import BusFault
 
 _READ_EXECUTE: Final = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
@@ -68,6 +68,7 @@ class Chip:
         self._pages: dict[int, Peripheral] = {}
         self._windows: list[tuple[int, int]] = [(0, memory.flash_bytes), (memory.ram_base, memory.ram_bytes)]
         self._map_registers(PPB_BASE, PPB_SIZE)
+        self.debug_enabled = False
         self.halted = False
         self.locked_up = False
         self.halt_reason = 0
@@ -237,13 +238,13 @@ class Chip:
         match stop:
             case Stop.WAIT:
                 self._asleep = True
-            case Stop.BREAKPOINT:
+            case Stop.BREAKPOINT if self.debug_enabled:
                 self._enter_debug(DFSR_BKPT)
             case Stop.SUPERVISOR_CALL:
                 self._enter_exception(_SVC)
             case Stop.EXCEPTION_RETURN:
                 self._return_from_exception()
-            case Stop.FAULT:
+            case Stop.FAULT | Stop.BREAKPOINT:
                 self._fault()
             case Stop.DEADLINE:
                 pass
@@ -281,7 +282,7 @@ class Chip:
         self.locked_up = True
 
     def _enter_exception(self, number: int) -> None:
-        """Push the basic frame and go to the handler. No floating-point context: our firmware's handlers don't return."""
+        """Push the basic frame and go to the handler; no floating-point context is pushed."""
         read = self._engine.reg_read
         thread = self._exception == 0
         process_stack = thread and bool(read(arm.UC_ARM_REG_CONTROL) & 2)
@@ -418,6 +419,3 @@ class Chip:
         self.fill(0, self.memory.flash_bytes)
         self._engine.mem_write(self.memory.ram_base, bytes(self.memory.ram_bytes))
         self.cpu.forget_code(self.memory.ram_base, self.memory.ram_bytes)
-
-
-__all__ = ["CPACR", "Chip"]

@@ -1,7 +1,7 @@
 """The rule that makes a virtual UART deterministic (docs/wire.md, last section).
 
-While RTS is asserted the next host frame begins a fixed time after the latest of: assertion of RTS, the last TX bit, the end of
-the frame before. The CPU does not pass that instant until the frame is complete in hand.
+While RTS is asserted the next host frame begins a fixed time after the latest of: assertion of RTS, the last TX bit,
+the end of the frame before. The CPU does not pass that instant until the frame is complete in hand.
 """
 
 from collections.abc import Callable

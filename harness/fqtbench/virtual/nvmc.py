@@ -1,7 +1,7 @@
 """NVMC: the flash controller (nRF52840 Product Specification v1.7, 4.3; offsets from Nordic's SVD).
 
-Flash is NOR: programming clears bits, only an erase sets them. While CONFIG allows writing, the flash is writable memory
-for the CPU; when it no longer does, each bit that a store set is cleared again.
+Flash is NOR: programming clears bits, only an erase sets them. While CONFIG allows writing, the flash is writable
+memory for the CPU; when it no longer does, each bit that a store set is cleared again.
 """
 
 from collections.abc import Callable

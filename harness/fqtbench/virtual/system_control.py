@@ -33,7 +33,9 @@ _MASK: Final = 0xFFFFFFFF
 class Core(Protocol):
     """What these registers need of the core."""
 
-    now: int
+    @property
+    def now(self) -> int:
+        """Cycles since power-on."""
 
     def request_reset(self) -> None:
         """Reset the chip when the instruction that asks for it has ended."""

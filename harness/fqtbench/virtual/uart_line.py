@@ -34,8 +34,8 @@ class Line(Protocol):
 class PtyLine:
     """A pseudo-terminal, published through a symbolic link.
 
-    Raw mode is set before the name is published, so that no boot byte is echoed into the chip; the slave stays open here, so that
-    a host may come and go.
+    Raw mode is set before the name is published, so that no boot byte is echoed into the chip; the slave stays open
+    here, so that a host may come and go.
     """
 
     def __init__(self, link: Path | None = None) -> None:

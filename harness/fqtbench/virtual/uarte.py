@@ -40,16 +40,23 @@ TXD_AMOUNT: Final = 0x54C
 
 SHORT_ENDRX_STARTRX: Final = 1 << 5
 ENABLED: Final = 8
-_EVENTS: Final = range(0x100, 0x180, 4)
+_EVENTS: Final = 0x100  # the first event register; bit n of INTEN belongs to the n-th
+_EVENTS_END: Final = 0x180
 _OVERRUN: Final = 1  # ERRORSRC
 _BITS_PER_BYTE: Final = 10  # start, 8 data, stop
 _BAUD_UNIT: Final = 16_000_000 / 2**32  # baud = BAUDRATE · 16 MHz / 2^32, within the table's rounding
 
 
+def _bit(event: int) -> int:
+    return 1 << (event - _EVENTS) // 4
+
+
 class Bus(Protocol):
     """What the DMA needs of the chip."""
 
-    now: int
+    @property
+    def now(self) -> int:
+        """Cycles since power-on."""
 
     def dma_write(self, address: int, data: bytes) -> None:
         """Write RAM."""
@@ -82,6 +89,7 @@ class Uarte:
         """Go to the reset state; a frame on the line is lost."""
         self._registers = {BAUDRATE: 0x04000000}
         self._inten = 0
+        self._events = 0  # a bit per event register that is not 0
         self._frame, self._frame_at, self._delivered = b"", 0, 0
         self._receiving, self._rx_address, self._rx_room, self._rx_count = False, 0, 0, 0
         self._transmitting = False
@@ -99,6 +107,8 @@ class Uarte:
         self.synchronize()
         if offset in (INTEN, INTENSET, INTENCLR):
             return self._inten
+        if _EVENTS <= offset < _EVENTS_END:
+            return self._events >> (offset - _EVENTS) // 4 & 1
         return self._registers.get(offset, 0)
 
     def write(self, offset: int, value: int) -> None:
@@ -114,6 +124,9 @@ class Uarte:
                 self._inten &= ~value
             case 0x300:
                 self._inten = value
+            case _ if _EVENTS <= offset < _EVENTS_END:
+                bit = _bit(offset)
+                self._events = self._events | bit if value & 1 else self._events & ~bit
             case 0x480:
                 self._registers[ERRORSRC] = self._registers.get(ERRORSRC, 0) & ~value
             case _:
@@ -135,14 +148,11 @@ class Uarte:
                 self._end_reception()  # FLUSHRX: the FIFO is always empty here
 
     def _raise(self, event: int) -> None:
-        self._registers[event] = 1
+        self._events |= _bit(event)
         self._update_interrupt()
 
     def _update_interrupt(self) -> None:
-        level = any(
-            self._inten >> ((event - 0x100) // 4) & 1 and self._registers.get(event, 0) for event in _EVENTS
-        )
-        self._bus.set_pending(self._interrupt, level)
+        self._bus.set_pending(self._interrupt, bool(self._inten & self._events))
 
     # -- receiver ------------------------------------------------------------------------------------------
 
@@ -210,7 +220,7 @@ class Uarte:
 
     def _watch_bytes(self) -> None:
         """While RXDRDY interrupts, look at each byte as it arrives."""
-        wanted = bool(self._frame) and bool(self._inten >> ((EVENTS_RXDRDY - 0x100) // 4) & 1)
+        wanted = bool(self._frame) and bool(self._inten & _bit(EVENTS_RXDRDY))
         if self._byte_event is not None:
             self._byte_event.cancel()
             self._byte_event = None

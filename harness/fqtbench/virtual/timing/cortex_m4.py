@@ -1,7 +1,7 @@
 """Cycles of a Cortex-M4, from its Technical Reference Manual (ARM 100166, r0p1), section 3.3.
 
-Covered: the cycles of table 3-1 and of table 7-1 (FPU), pipelined loads and stores, pipeline refill of taken branches. Not
-covered: SDIV and UDIV take 2 to 12 cycles by their operands, here always 7; the refill P of 1 to 3 is always 2;
+Covered: the cycles of table 3-1 and of table 7-1 (FPU), pipelined loads and stores, pipeline refill of taken branches.
+Not covered: SDIV and UDIV take 2 to 12 cycles by their operands, here always 7; the refill P of 1 to 3 is always 2;
 memory answers without wait states, which on the nRF52840 holds for hits of its instruction cache. docs/timing.md.
 """
 
