@@ -1,0 +1,164 @@
+"""Promise: the virtual CPU counts the same instructions and cycles wherever it is stopped."""
+
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fqtbench.virtual.chip import DFSR_BKPT
+from fqtbench.virtual.nrf52840 import Nrf52840
+from fqtbench.virtual.target import BusFault
+from tests.tools import require
+from tests.virtual.programs import BKPT, CODE_ADDRESS, FAULT, LOOPS, SVC, Program
+
+_FAR = 1 << 40
+
+
+class _DeafLine:
+    """A line that nobody holds."""
+
+    url = ""
+
+    def readers(self) -> list[int]:
+        return []
+
+    def poll(self) -> bytes:
+        return b""
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _chip(program: Program, **vectors: int) -> Nrf52840:
+    chip = Nrf52840(_DeafLine(), device_id=1)
+    chip.program(0, program.flash(**vectors))
+    chip.reset(halt=False)
+    return chip
+
+
+def _run_to_sleep(chip: Nrf52840, slices: random.Random | None = None) -> tuple[int, int, int]:
+    while chip.runnable:
+        chip.run(_FAR if slices is None else slices.randint(1, 5000))
+    return chip.cpu.instructions, chip.now, chip.read_register(4)
+
+
+@pytest.mark.parametrize("program", [LOOPS, FAULT, SVC, BKPT])
+def test_machine_code_is_what_the_assembly_says(program: Program, tmp_path: Path) -> None:
+    assembler = require("arm-none-eabi-as", "gcc-arm-none-eabi")
+    source, object_file, binary = tmp_path / "a.s", tmp_path / "a.o", tmp_path / "a.bin"
+    source.write_text(f".syntax unified\n.thumb\n{program.text}")
+    subprocess.run([assembler, "-mcpu=cortex-m4", "-o", object_file, source], check=True, timeout=30)
+    copy = require("arm-none-eabi-objcopy", "binutils-arm-none-eabi")
+    subprocess.run([copy, "-O", "binary", "-j", ".text", object_file, binary], check=True, timeout=30)
+    assert binary.read_bytes() == program.code
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_totals_don_t_depend_on_where_slices_end(seed: int) -> None:
+    whole = _run_to_sleep(_chip(LOOPS))
+    assert whole[0] > 150_000
+    assert _run_to_sleep(_chip(LOOPS), random.Random(seed)) == whole
+
+
+def test_a_halt_between_slices_changes_no_total() -> None:
+    whole = _run_to_sleep(_chip(LOOPS))
+    chip = _chip(LOOPS)
+    for _ in range(5):
+        chip.run(10_000)
+        chip.halt()
+        chip.read_memory(0x20001000, 4)
+        chip.resume()
+    assert _run_to_sleep(chip) == whole
+
+
+def test_new_code_in_ram_is_run_and_priced_anew() -> None:
+    chip = _chip(LOOPS)
+    chip.halt()
+    first = bytes.fromhex("0120fee7")  # movs r0, #1; b .
+    second = bytes.fromhex("0220fee7")  # movs r0, #2; b .
+    for code, expected in ((first, 1), (second, 2)):
+        chip.halt()
+        chip.write_memory(0x20000000, code)
+        chip.write_register(15, 0x20000000)
+        chip.resume()
+        chip.run(100)
+        assert chip.read_register(0) == expected
+
+
+def test_a_load_from_nowhere_is_a_hard_fault() -> None:
+    chip = _chip(FAULT)
+    chip.run(1000)
+    assert chip.read_register(15) == 0x40
+    assert chip.read_register(16) & 0x1FF == 3  # IPSR: HardFault
+    pushed = chip.read_memory(chip.read_register(13) + 24, 4)
+    assert int.from_bytes(pushed, "little") & ~1 == CODE_ADDRESS + 8
+
+
+def test_a_supervisor_call_returns_behind_itself() -> None:
+    chip = _chip(SVC, svc_handler=CODE_ADDRESS + 10)
+    chip.run(1000)
+    assert chip.read_register(0) == 5
+    assert chip.read_register(4) == 2
+    assert chip.read_register(13) == 0x20004000
+    assert chip.read_register(16) & 0x1FF == 0
+
+
+def test_a_bkpt_halts_only_under_a_debugger() -> None:
+    chip = _chip(BKPT)
+    chip.debug_enabled = True
+    chip.run(1000)
+    assert chip.halted
+    assert chip.halt_reason & DFSR_BKPT
+    assert (chip.read_register(0), chip.read_register(15)) == (5, CODE_ADDRESS + 2)
+    alone = _chip(BKPT)
+    alone.run(1000)
+    assert not alone.halted
+    assert alone.read_register(16) & 0x1FF == 3
+
+
+def test_a_breakpoint_stops_before_its_instruction_and_a_step_executes_it() -> None:
+    chip = _chip(LOOPS)
+    chip.debug_enabled = True
+    chip.halt()
+    chip.set_breakpoints(frozenset({CODE_ADDRESS + 4}))
+    chip.resume()
+    chip.run(1000)
+    assert chip.halted
+    assert chip.read_register(15) == CODE_ADDRESS + 4
+    chip.write_register(4, 99)
+    chip.step()
+    assert chip.read_register(4) == 0
+    assert chip.halted
+
+
+def test_erased_flash_locks_up_and_takes_no_time() -> None:
+    chip = Nrf52840(_DeafLine(), device_id=1)
+    assert chip.locked_up
+    assert not chip.runnable
+
+
+def test_nothing_answers_outside_the_memories() -> None:
+    with pytest.raises(BusFault, match="0x60000000"):
+        _chip(LOOPS).read_memory(0x60000000, 4)
+
+
+def test_flash_is_nor_and_only_writable_through_its_controller() -> None:
+    chip = _chip(LOOPS)
+    chip.write_memory(0x8000, b"\x12\x34\x56\x78")
+    assert chip.read_memory(0x8000, 4) == b"\xff" * 4
+    config, erase_page = 0x4001E504, 0x4001E508
+    chip.write_memory(config, (1).to_bytes(4, "little"))
+    chip.write_memory(0x8000, b"\xf0\xf0\xf0\xf0")
+    chip.write_memory(0x8000, b"\x3c\xff\x00\x0f")
+    assert chip.read_memory(0x8000, 4) == b"\x30\xf0\x00\x00"
+    chip.write_memory(config, (2).to_bytes(4, "little"))
+    chip.write_memory(erase_page, (0x8000).to_bytes(4, "little"))
+    assert chip.read_memory(0x8000, 4) == b"\xff" * 4
+    assert chip.read_memory(0x100, 4) == LOOPS.code[:4]
