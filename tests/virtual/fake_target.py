@@ -10,12 +10,11 @@ import threading
 import zlib
 from collections.abc import Iterator
 
+from fqtbench.virtual.debug_components import DFSR_HALTED, DFSR_VCATCH
 from fqtbench.virtual.probe_server import ProbeServer
 from fqtbench.virtual.target import BusFault
 
-DFSR_HALTED = 1
 DFSR_BKPT = 2
-DFSR_VCATCH = 8
 
 FLASH_BYTES = 0x10_0000
 RAM_START, RAM_BYTES = 0x2000_0000, 0x4_0000

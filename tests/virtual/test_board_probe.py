@@ -15,7 +15,7 @@ from fqtbench.errors import ProbeError
 from fqtbench.probe import Probe, Segment
 
 CHIP = "nrf52840"
-DEADLINE_S = 60
+DEADLINE_S = 30
 RAM = 0x2000_0000
 NVMC_CONFIG = 0x4001_E504  # nRF52840 PS v1.7, 4.3.9
 NVMC_CONFIG_WEN = 1
@@ -97,6 +97,21 @@ def test_a_killed_board_fails_the_next_call(board: subprocess.Popen[str], probe_
         board.wait(DEADLINE_S)
         with pytest.raises(ProbeError, match="lost"):
             probe.read_memory(RAM, 4)
+
+
+def test_stepping_a_core_that_has_been_running(probe_id: str) -> None:
+    """One instruction per step, also through code that has run at full speed before."""
+    with Probe(probe_id, CHIP) as probe:
+        probe.flash(PROGRAM)
+        probe.reset()
+    commander = [sys.executable, "-m", "pyocd", "cmd", "-u", probe_id, "-t", CHIP]
+    lines = ("halt", f"wreg pc {MAIN:#x}", "step", "step", "step", "reg pc", "reg r0")
+    script = [part for line in lines for part in ("-c", line)]
+    done = subprocess.run(
+        [*commander, *script], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert f"pc = {TRIPLE:#010x}" in done.stdout, done.stdout + done.stderr
+    assert "r0 = 0x00000001" in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("gdb-multiarch") is None, reason="needs gdb-multiarch")

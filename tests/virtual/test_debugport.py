@@ -16,6 +16,8 @@ from fqtbench.virtual.debug_components import (
     DEMCR_TRCENA,
     DEMCR_VC_CORERESET,
     DFSR,
+    DFSR_HALTED,
+    DFSR_VCATCH,
     DHCSR,
     DHCSR_DBGKEY,
     DWT_CTRL,
@@ -58,7 +60,7 @@ from fqtbench.virtual.debugport import (
     DebugPort,
     TransferFault,
 )
-from tests.virtual.fake_target import DFSR_BKPT, DFSR_HALTED, RAM_BYTES, RAM_START, FakeTarget
+from tests.virtual.fake_target import DFSR_BKPT, RAM_BYTES, RAM_START, FakeTarget
 
 SIZE_8, SIZE_16, SIZE_32 = 0, 1, 2
 KEY = DHCSR_DBGKEY << 16
@@ -360,7 +362,17 @@ class TestResets:
         debugger.poke(DEMCR, DEMCR_VC_CORERESET)
         debugger.port.assert_reset(False)
         assert debugger.peek(DHCSR) & S_HALT
+        assert debugger.peek(DFSR) == DFSR_VCATCH
         assert target.halted
+
+    def test_a_pin_reset_by_itself_leaves_no_halt_reason(
+        self, debugger: Debugger, target: FakeTarget
+    ) -> None:
+        debugger.poke(DHCSR, KEY | C_DEBUGEN | C_HALT)
+        debugger.port.assert_reset(True)
+        debugger.port.assert_reset(False)
+        assert debugger.peek(DFSR) == 0
+        assert not target.halted
 
 
 class TestBreakpoints:

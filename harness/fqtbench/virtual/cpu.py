@@ -178,11 +178,13 @@ class Cpu:
         """Run one instruction for a debugger: one cycle, not counted in any block."""
         self._table[_PAUSED] = 1
         self._interrupt = None
+        self.engine.ctl_flush_tb()  # translations made without the instruction count would ignore it
         try:
             self.engine.emu_start(self.pc | 1, _FOREVER, count=1)
         except unicorn.UcError:
             return Stop.FAULT
         finally:
+            self.engine.ctl_flush_tb()
             self._table[_PAUSED] = 0
             self._at_breakpoint = False
             self._table[_PREVIOUS_END] = self.pc

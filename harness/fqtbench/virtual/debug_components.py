@@ -32,6 +32,9 @@ AIRCR_VECTKEY: Final = 0x05FA
 AIRCR_VECTRESET: Final = 1 << 0
 AIRCR_SYSRESETREQ: Final = 1 << 2
 
+DFSR_HALTED: Final = 1 << 0
+DFSR_VCATCH: Final = 1 << 3
+
 DHCSR_DBGKEY: Final = 0xA05F
 C_DEBUGEN: Final = 1 << 0
 C_HALT: Final = 1 << 1
@@ -202,6 +205,7 @@ class DebugComponents:
         self._update_breakpoints()
         self._held_in_reset = True
         self._target.reset(halt=True)
+        self._target.halt_reason = 0
 
     def release_reset(self) -> None:
         """nRESET high: run from the reset vector, unless the debugger has asked for a halt meanwhile."""
@@ -209,8 +213,11 @@ class DebugComponents:
             return
         self._held_in_reset = False
         self._reset_seen = True
-        catch = self._halt_on_release or self._vector_catch & DEMCR_VC_CORERESET
-        if not (self._target.debug_enabled and catch):
+        if self._target.debug_enabled and self._vector_catch & DEMCR_VC_CORERESET:
+            self._target.halt_reason |= DFSR_VCATCH
+        elif self._target.debug_enabled and self._halt_on_release:
+            self._target.halt_reason |= DFSR_HALTED
+        else:
             self._target.resume()
 
     @property

@@ -33,7 +33,7 @@ CTRL_CDBGPWRUPREQ: Final = 1 << 28
 CTRL_CDBGPWRUPACK: Final = 1 << 29
 CTRL_CSYSPWRUPREQ: Final = 1 << 30
 CTRL_CSYSPWRUPACK: Final = 1 << 31
-_CTRL_WRITABLE: Final = 0x5FFF_FF0D  # power and reset requests, transaction counter, lane mask, mode
+_CTRL_WRITABLE: Final = 0x543F_FF0D  # power and reset requests, transaction counter, lane mask, mode
 
 # MEM-AP registers (ADI C2.6).
 AP_CSW: Final = 0x00

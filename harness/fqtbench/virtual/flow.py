@@ -16,7 +16,7 @@ class Flow:
     def __init__(self, schedule: Schedule, gap_cycles: int, start: Callable[[bytes, int], None]) -> None:
         self._schedule = schedule
         self._gap_cycles = gap_cycles
-        self._start = start
+        self.start = start
         self.frames = FrameBuffer()
         self.reset()
 
@@ -69,4 +69,4 @@ class Flow:
         frame = self.frames.take()
         if frame is not None:
             self.frozen = False
-            self._start(frame, self._due_at)
+            self.start(frame, self._due_at)

@@ -116,14 +116,14 @@ class Nrf52840(Chip):
             self._engine.mem_write(FICR_BASE + offset, struct.pack("<I", value))
         self._power = ClockPower()
         self._nvmc = Nvmc(FLASH_BYTES, (UICR_BASE, UICR_BYTES), self.fill, self._open_flash)
-        self._uarte = Uarte(self, self.schedule, CLOCK_HZ, _UARTE0_IRQ, line.send)
-        self.flow = Flow(self.schedule, _FLOW_GAP_CYCLES, self._uarte.receive)
-        self._uarte.flow = self.flow
+        self.uarte = Uarte(self, self.schedule, CLOCK_HZ, _UARTE0_IRQ, line.send)
+        self.flow = Flow(self.schedule, _FLOW_GAP_CYCLES, self.uarte.receive)
+        self.uarte.flow = self.flow
         gpio = GpioPage(Gpio(self._pins_changed), Gpio(lambda high, low: None))
         self.map_peripherals(
             0x40000000,
             0x40000,
-            {0x40000000: self._power, 0x40002000: self._uarte, 0x4001E000: self._nvmc},
+            {0x40000000: self._power, 0x40002000: self.uarte, 0x4001E000: self._nvmc},
         )
         self.map_peripherals(0x50000000, 0x1000, {0x50000000: gpio})
         self._engine.mem_write(0, b"\xff" * FLASH_BYTES)
@@ -151,7 +151,7 @@ class Nrf52840(Chip):
 
     def before_wait(self) -> None:
         """The UART's DMA catches up."""
-        self._uarte.synchronize()
+        self.uarte.synchronize()
 
     # -- flash -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,78 @@
+"""A virtual board inside this process, so that a benchmark can look at its virtual time."""
+
+import select
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+
+from fqtbench.datasets import load
+from fqtbench.paths import share
+from fqtbench.probe import elf_segments
+from fqtbench.training.compile import CompiledModel, Memory, compile_model
+from fqtbench.training.spec import NetworkSpec, TrainingSpec
+from fqtbench.virtual.nrf52840 import Nrf52840
+from fqtbench.virtual.uart_line import PtyLine
+from fqtbench.wire import Device, open_line
+
+IMAGE_ORIGIN: Final = 0x4_0000  # boards/nrf52840.toml
+BAUD: Final = 1_000_000
+SAMPLES: Final = load("fashion-mnist-12k").subset(1000, 100)
+_NETWORK: Final = NetworkSpec.model_validate(
+    {
+        "layers": [
+            {"type": "conv2d", "filters": 8},
+            {"type": "max_pool"},
+            {"type": "conv2d", "filters": 16},
+            {"type": "max_pool"},
+            {"type": "flatten"},
+            {"type": "fully_connected", "units": 10, "relu": False},
+        ]
+    }
+)
+
+
+def compiled() -> CompiledModel:
+    """Return the network of experiments/fashion-mnist.yaml, compiled."""
+    x, y = SAMPLES.train_x[:32], SAMPLES.train_y[:32]
+    return compile_model(_NETWORK, TrainingSpec(), x, y, 10, Memory(0xC0000, 240_000), seed=1, n_steps=1000)
+
+
+def samples(n: int) -> Iterator[tuple[bytes, int]]:
+    """Return `n` training samples with labels."""
+    order = np.random.default_rng(0).integers(0, len(SAMPLES.train_x), n)
+    return ((SAMPLES.train_x[i].tobytes(), int(SAMPLES.train_y[i])) for i in order)
+
+
+@contextmanager
+def inline_board() -> Iterator[tuple[Nrf52840, Device]]:
+    """Run firmware and model image on a chip of this process, in a thread of its own."""
+    line = PtyLine()
+    chip = Nrf52840(line, device_id=1)
+    for segment in elf_segments(share("firmware/prebuilt") / "nrf52840.elf"):
+        chip.program(segment.address, segment.data)
+    chip.program(IMAGE_ORIGIN, compiled().image)
+    chip.reset(halt=False)
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.is_set():
+            chip.poll_line()
+            if chip.runnable:
+                chip.run(400_000)
+            else:
+                select.select(line.readers(), [], [], 0.05)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        with open_line(line.url, BAUD) as port:
+            device = Device(port)
+            device.hello()
+            yield chip, device
+    finally:
+        ended.set()
+        thread.join()
+        line.close()

@@ -1,0 +1,32 @@
+"""A promised figure: what it is, what was measured, and the command that shows it."""
+
+import json
+from pathlib import Path
+from typing import Final, NamedTuple
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+FOLDER: Final = ROOT / "results" / "promises"
+
+
+class Promise(NamedTuple):
+    """One line of the README's table. `bound` and `value` are text with units; `kept` says whether the bound holds."""
+
+    order: int
+    what: str
+    bound: str
+    value: str
+    kept: bool
+    command: str
+
+
+def keep(name: str, promise: Promise) -> None:
+    """Print the figure and write results/promises/NAME.json."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps(promise._asdict(), indent=2, ensure_ascii=False) + "\n")
+    print(f"{promise.what}: {promise.value} ({'kept' if promise.kept else 'NOT KEPT'}: {promise.bound})", flush=True)
+
+
+def load_all() -> list[Promise]:
+    """Return all figures kept, in the README's order."""
+    promises = [Promise(**json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json"))]
+    return sorted(promises)
