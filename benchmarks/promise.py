@@ -23,7 +23,10 @@ def keep(name: str, promise: Promise) -> None:
     """Print the figure and write results/promises/NAME.json."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps(promise._asdict(), indent=2, ensure_ascii=False) + "\n")
-    print(f"{promise.what}: {promise.value} ({'kept' if promise.kept else 'NOT KEPT'}: {promise.bound})", flush=True)
+    print(
+        f"{promise.what}: {promise.value} ({'kept' if promise.kept else 'NOT KEPT'}: {promise.bound})",
+        flush=True,
+    )
 
 
 def load_all() -> list[Promise]:

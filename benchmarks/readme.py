@@ -31,7 +31,11 @@ def main() -> None:
     text = README.read_text()
     new = rendered(text)
     if "--check" in sys.argv:
-        sys.exit(0 if new == text else "README.md: its table differs from results/promises; python -m benchmarks.readme")
+        sys.exit(
+            0
+            if new == text
+            else "README.md: its table differs from results/promises; python -m benchmarks.readme"
+        )
     README.write_text(new)
 
 

@@ -58,13 +58,20 @@ def test_the_gap_counts_from_the_last_bit_sent(tx_end: int, begins: int) -> None
     assert wire.begun == [(b"a\0", begins)]
 
 
-def test_no_frame_begins_while_rts_is_not_asserted() -> None:
+def test_each_assertion_admits_one_frame() -> None:
     wire = _Wire()
-    wire.flow.frames.add(b"a\0")
-    wire.flow.rts(True, 1000)
-    wire.flow.rts(False, 1050)
-    wire.until(10_000)
+    wire.flow.frames.add(b"a\0b\0c\0")
+    wire.until(500)
     assert wire.begun == []
+    for now in (1000, 1010):
+        wire.flow.rts(True, now)
+        wire.flow.rts(False, now + 5)
+    wire.until(1100)
+    assert wire.begun == [(b"a\0", 1100)]
+    wire.flow.begin_transfer()  # the frame is on the line for 400 cycles
+    wire.flow.end_transfer(1500)
+    wire.until(5000)
+    assert wire.begun == [(b"a\0", 1100), (b"b\0", 1600)]
     assert not wire.flow.frozen
 
 

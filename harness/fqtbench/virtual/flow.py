@@ -1,9 +1,10 @@
-"""The rule that makes a virtual UART deterministic (docs/wire.md, last section).
+"""The rule that makes a virtual UART deterministic (docs/wire.md, "RTS").
 
-While RTS is asserted the next host frame begins a fixed time after the latest of: assertion of RTS, the last TX bit,
-the end of the frame before. The CPU does not pass that instant until the frame is complete in hand.
+Each assertion of RTS admits one host frame. It begins a fixed time after the latest of: that assertion, the last TX
+bit, the end of the frame before. The CPU does not pass that instant until the frame is complete in hand.
 """
 
+from collections import deque
 from collections.abc import Callable
 
 from fqtbench.virtual.schedule import Event, Schedule
@@ -23,7 +24,8 @@ class Flow:
     def reset(self) -> None:
         """Forget the chip's side; host bytes in hand stay."""
         self.frozen = False  # the instant has come, the frame has not
-        self._rts_since: int | None = None
+        self._rts = False
+        self._admitted: deque[int] = deque()  # when RTS was asserted, for each frame that has not begun
         self._quiet_since = 0
         self._busy = 0  # transfers in progress, of either direction
         self._event: Event | None = None
@@ -31,9 +33,9 @@ class Flow:
 
     def rts(self, asserted: bool, now: int) -> None:
         """Tell the state of the RTS pin."""
-        if asserted == (self._rts_since is not None):
-            return
-        self._rts_since = now if asserted else None
+        if asserted and not self._rts:
+            self._admitted.append(now)
+        self._rts = asserted
         self._arm()
 
     def begin_transfer(self) -> None:
@@ -52,9 +54,9 @@ class Flow:
             self._event.cancel()
             self._event = None
         self.frozen = False
-        if self._rts_since is None or self._busy:
+        if not self._admitted or self._busy:
             return
-        self._due_at = max(self._rts_since, self._quiet_since) + self._gap_cycles
+        self._due_at = max(self._admitted[0], self._quiet_since) + self._gap_cycles
         self._event = self._schedule.add(self._due_at, self._due)
 
     def _due(self) -> None:
@@ -69,4 +71,5 @@ class Flow:
         frame = self.frames.take()
         if frame is not None:
             self.frozen = False
+            self._admitted.popleft()
             self.start(frame, self._due_at)
