@@ -14,8 +14,8 @@ test: check
 	@$(BIN)/python -m pytest -q
 
 check: $(VENV)/.dev
-	@$(BIN)/ruff check -q harness tests firmware
-	@$(BIN)/ruff format -q --check harness tests firmware
+	@$(BIN)/ruff check -q harness tests firmware benchmarks
+	@$(BIN)/ruff format -q --check harness tests firmware benchmarks
 	@$(BIN)/mypy --no-error-summary
 
 # Rebuild the prebuilt firmware; needs Debian's gcc-arm-none-eabi 12.2, with which it comes out bit for bit the same.

@@ -1,4 +1,4 @@
-"""The README's two commands in a fresh clone, with nothing of this environment: ``python -m benchmarks.clean_clone``."""
+"""The README's two commands in a fresh clone, without this environment: ``python -m benchmarks.clean_clone``."""
 
 import csv
 import os

@@ -43,24 +43,25 @@ def _on_block(engine: Any, address: int, size: int, table: Any) -> None:
     t = carray(table, (_UNBOUNDED,))
     if t[_PAUSED] != 0:
         return
-    a = types.int64(address)
-    if a < t[_FLASH_BYTES]:
-        i = _HEADER + (a >> 1) * _FIELDS
-    else:
-        i = _HEADER + ((t[_FLASH_BYTES] + a - t[_RAM_BASE]) >> 1) * _FIELDS
-    if t[_NOW] >= t[_DEADLINE] or t[i] == 0:
-        t[_STOPPED_AT] = a
+    a = types.uint64(address)
+    # unsigned, so that an index costs no check for a negative one
+    flash_bytes = types.uint64(t[_FLASH_BYTES])
+    place = a if a < flash_bytes else flash_bytes + a - types.uint64(t[_RAM_BASE])
+    i = types.uint64(_HEADER) + (place >> types.uint64(1)) * types.uint64(_FIELDS)
+    now, cycles = t[_NOW], t[i]
+    if now >= t[_DEADLINE] or cycles == 0:
+        t[_STOPPED_AT] = types.int64(address)
         t[_STOPPED_SIZE] = types.int64(size)
         t[_STOPPED] = 1
         _emu_stop(engine)
         return
-    if t[_PREVIOUS_END] != a:
-        t[_NOW] += t[_TAKEN_CYCLES]
-        t[i + 3] += 1
-    t[_NOW] += t[i]
-    t[_INSTRUCTIONS] += t[i + 1]
-    t[i + 2] += 1
-    t[_PREVIOUS_END] = a + types.int64(size)
+    if t[_PREVIOUS_END] != types.int64(a):
+        now += t[_TAKEN_CYCLES]
+        t[i + types.uint64(3)] += 1
+    t[_NOW] = now + cycles
+    t[_INSTRUCTIONS] += t[i + types.uint64(1)]
+    t[i + types.uint64(2)] += 1
+    t[_PREVIOUS_END] = types.int64(a) + types.int64(size)
 
 
 class Stop(Enum):
