@@ -75,6 +75,16 @@ def test_each_assertion_admits_one_frame() -> None:
     assert not wire.flow.frozen
 
 
+def test_a_reset_calls_off_what_was_about_to_begin() -> None:
+    wire = _Wire()
+    wire.flow.frames.add(b"a\0")
+    wire.flow.rts(True, 0)
+    wire.flow.reset()
+    wire.until(10_000)
+    assert wire.begun == []
+    assert not wire.flow.frozen
+
+
 def test_a_reset_thaws() -> None:
     wire = _Wire()
     wire.flow.rts(True, 0)

@@ -38,6 +38,7 @@ def _calibrate_activations(trainer: Trainer, pairs: Iterable[tuple[bytes, int]])
             trainer.forward(sample, label, track=True)
         trainer.adopt_range(number)
         trainer.settle()
+    trainer.settle()  # of a network that is nothing but a head, too
     trainer.forget_ranges()
 
 

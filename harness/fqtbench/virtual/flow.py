@@ -19,16 +19,19 @@ class Flow:
         self._gap_cycles = gap_cycles
         self.start = start
         self.frames = FrameBuffer()
+        self._event: Event | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget the chip's side; host bytes in hand stay."""
+        if self._event is not None:
+            self._event.cancel()
         self.frozen = False  # the instant has come, the frame has not
         self._rts = False
         self._admitted: deque[int] = deque()  # when RTS was asserted, for each frame that has not begun
         self._quiet_since = 0
         self._busy = 0  # transfers in progress, of either direction
-        self._event: Event | None = None
+        self._event = None
         self._due_at = 0
 
     def rts(self, asserted: bool, now: int) -> None:

@@ -1,0 +1,198 @@
+"""One run on one board: train, evaluate, compare with the reference, read out. Talks to nothing but a `Device`."""
+
+import base64
+import io
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fqtbench.bench.job import TrainJob, epoch_order
+from fqtbench.board import BoardModel
+from fqtbench.datasets import Dataset
+from fqtbench.errors import DeviceError
+from fqtbench.power import Monitor
+from fqtbench.training.image import Image, TensorType
+from fqtbench.training.reference import Trainer
+from fqtbench.wire import Device, Evaluated, Step
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+Cycles = NDArray[np.float64]
+
+_BATCH_RECORDS: Final = 64  # records in one event: few enough for a live progress bar, enough to cost nothing
+_BATCH_PERIOD_S: Final = 0.25
+PHASES: Final = ("forward", "backward", "update")
+_DTYPES: Final = {TensorType.U8: "<u1", TensorType.I16: "<i2", TensorType.I32: "<i4", TensorType.F32: "<f4"}
+
+
+class Batcher:
+    """Gathers records into events of columns."""
+
+    def __init__(self, emit: Emit, event: Event) -> None:
+        self._emit, self._event = emit, event
+        self._rows: list[dict[str, Any]] = []
+        self._since_s = time.monotonic()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add one record; send what has gathered if it is time."""
+        self._rows.append(row)
+        if len(self._rows) >= _BATCH_RECORDS or time.monotonic() - self._since_s > _BATCH_PERIOD_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what has gathered."""
+        if self._rows:
+            columns = {key: [row[key] for row in self._rows] for key in self._rows[0]}
+            self._emit({**self._event, "columns": columns})
+        self._rows = []
+        self._since_s = time.monotonic()
+
+
+class Execution:
+    """The course of one training on `device`, reported through `emit`."""
+
+    def __init__(
+        self, job: TrainJob, dataset: Dataset, model: BoardModel, device: Device, monitor: Monitor, emit: Emit
+    ) -> None:
+        self._job, self._data, self._clock_hz = job, dataset, model.clock_hz
+        self._device, self._monitor, self._emit = device, monitor, emit
+        self._image = job.image.read_bytes()
+
+    def run(self) -> None:
+        """Do all of it. Every figure leaves through `emit`."""
+        for epoch in range(self._job.epochs):
+            summary = self._train(epoch) | self._evaluate(epoch)
+            self._emit(
+                {"event": "epoch", "epoch": epoch, **summary, "checksum": self._device.checksum().crc32}
+            )
+        self._emit({"event": "weights", "npz": base64.b64encode(self._weights()).decode()})
+
+    # -- training
+
+    def _train(self, epoch: int) -> Event:
+        order = epoch_order(len(self._data.train_x), self._job.batch, self._job.seed, epoch)
+        n_verified = min(self._job.verify, len(order)) if epoch == 0 else 0
+        records = Batcher(self._emit, {"event": "steps", "epoch": epoch})
+        steps = self._steps(order[:n_verified], 0, records)
+        if n_verified:
+            self._verify(order[:n_verified])
+        steps += self._steps(order[n_verified:], n_verified, records)
+        cycles = np.array([(s.forward_cycles, s.backward_cycles, s.update_cycles) for s in steps], np.float64)
+        labels = self._data.train_y[order]
+        energies = self._energies(cycles / self._clock_hz, _marked(steps))
+        return {
+            "train_loss": _mean([s.loss for s in steps]),
+            "train_accuracy": _mean([s.predicted == label for s, label in zip(steps, labels, strict=True)]),
+        } | {f"energy_{phase}_j": float(energies[:, i].sum()) for i, phase in enumerate(PHASES)}
+
+    def _steps(self, order: NDArray[np.int64], first: int, records: Batcher) -> list[Step]:
+        steps = []
+        self._monitor.start()
+        for position, step in enumerate(self._device.train(self._training_samples(order)), first):
+            sample = int(order[position - first])
+            steps.append(step)
+            records.add(
+                {
+                    "position": position,
+                    "step": step.step,
+                    "sample": sample,
+                    "label": int(self._data.train_y[sample]),
+                    "predicted": step.predicted,
+                    "updated": step.updated,
+                    "loss": step.loss,
+                    "forward_cycles": step.forward_cycles,
+                    "backward_cycles": step.backward_cycles,
+                    "update_cycles": step.update_cycles,
+                }
+            )
+        self._monitor.stop()
+        records.flush()
+        if len(steps) != len(order):
+            raise DeviceError(
+                f"the board answered {len(steps)} of {len(order)} training samples; reset it and resume"
+            )
+        return steps
+
+    def _training_samples(self, order: NDArray[np.int64]) -> Iterator[tuple[bytes, int]]:
+        for sample in order:
+            yield self._data.train_x[sample].tobytes(), int(self._data.train_y[sample])
+
+    def _verify(self, order: NDArray[np.int64]) -> None:
+        self._emit({"event": "stage", "text": f"checking {len(order)} steps against the reference"})
+        reference = Trainer(self._image)
+        for sample, label in self._training_samples(order):
+            reference.train(sample, label)
+        expected, found = reference.checksum(), self._device.checksum().crc32
+        if expected != found:
+            raise DeviceError(
+                f"after {len(order)} steps the device's trained state (checksum {found:08x}) is not the reference's "
+                f"({expected:08x}): this firmware does not compute what it should; rebuild and flash it, or look for "
+                "the first differing step with a smaller `verify`"
+            )
+        self._emit({"event": "verified", "steps": len(order)})
+
+    # -- evaluation
+
+    def _evaluate(self, epoch: int) -> Event:
+        records = Batcher(self._emit, {"event": "evaluations", "epoch": epoch})
+        samples = [(x.tobytes(), int(y)) for x, y in zip(self._data.test_x, self._data.test_y, strict=True)]
+        answers: list[Evaluated] = []
+        self._monitor.start()
+        for number, answer in enumerate(self._device.evaluate(samples)):
+            answers.append(answer)
+            records.add(
+                {
+                    "sample": number,
+                    "label": samples[number][1],
+                    "predicted": answer.predicted,
+                    "loss": answer.loss,
+                    "forward_cycles": answer.forward_cycles,
+                }
+            )
+        self._monitor.stop()
+        records.flush()
+        if len(answers) != len(samples):
+            raise DeviceError(
+                f"the board answered {len(answers)} of {len(samples)} test samples; reset it and resume"
+            )
+        durations_s = np.array([[a.forward_cycles for a in answers]], np.float64) / self._clock_hz
+        return {
+            "test_loss": _mean([a.loss for a in answers]),
+            "test_accuracy": _mean(
+                [a.predicted == label for a, (_, label) in zip(answers, samples, strict=True)]
+            ),
+            "energy_evaluation_j": float(self._monitor.window_energies_j(durations_s, "active").sum()),
+        }
+
+    # -- figures
+
+    def _energies(self, durations_s: Cycles, marked: NDArray[np.bool_]) -> Cycles:
+        """Return energies in J, (n, 3) like `durations_s`; 0 where no window was marked."""
+        energies = np.zeros_like(durations_s)
+        energies[marked] = self._monitor.window_energies_j(durations_s[marked], "active")
+        return energies
+
+    def _weights(self) -> bytes:
+        """Return the trained tensors as the bytes of an NPZ file, each with its type and its rows."""
+        tensors = Image.parse(self._image).tensors
+        arrays: dict[str, NDArray[Any]] = {}
+        for ref in self._job.tensors:
+            data = self._device.read_tensor(ref.index, ref.n_bytes)
+            entry = tensors[ref.index]
+            values = np.frombuffer(data, _DTYPES[TensorType(int(entry["dtype"]))])
+            rows = int(entry["h"])
+            arrays[ref.name] = values.reshape(rows, -1) if rows and values.size % rows == 0 else values
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **arrays)
+        return file.getvalue()
+
+
+def _marked(steps: Iterable[Step]) -> NDArray[np.bool_]:
+    return np.array([(True, True, step.updated) for step in steps], bool).reshape(-1, 3)
+
+
+def _mean(values: list[Any]) -> float:
+    return float(np.mean(np.asarray(values, np.float64))) if values else float("nan")

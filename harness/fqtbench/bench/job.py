@@ -1,0 +1,98 @@
+"""What a worker is told to do; JSON on its standard input, one job a line."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from fqtbench import datasets
+from fqtbench.board import BoardInstance, BoardModel
+from fqtbench.datasets import Dataset
+
+
+class _Job(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Charge(_Job):
+    """The first line that a worker reads: the board that it is in charge of."""
+
+    instance: BoardInstance
+    model: BoardModel
+
+
+class DatasetRef(_Job):
+    """Which samples: the arguments of `datasets.load` and `Dataset.subset`, paths absolute."""
+
+    name: str
+    root: Path | None = None
+    train: int | None = None
+    test: int | None = None
+    seed: int = 0
+
+    def load(self) -> Dataset:
+        """Load them."""
+        return datasets.load(self.name, self.root).subset(self.train, self.test, self.seed)
+
+
+class TensorRef(_Job):
+    """A tensor to read out after the training."""
+
+    name: str
+    index: int
+    n_bytes: int
+
+
+class TrainJob(_Job):
+    """One run: flash, train, evaluate after each epoch, read the trained tensors.
+
+    `verify` steps are compared with the reference on the host; 0 compares none.
+    """
+
+    kind: Literal["train"] = "train"
+    elf: Path
+    build_id: str
+    image: Path
+    image_crc32: int
+    dataset: DatasetRef
+    n_classes: int
+    epochs: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1)]
+    seed: int
+    verify: Annotated[int, Field(ge=0)]
+    tensors: tuple[TensorRef, ...]
+
+
+class FlashJob(_Job):
+    """Program and verify the firmware, and a model image if one is given; then reset."""
+
+    kind: Literal["flash"] = "flash"
+    elf: Path
+    image: Path | None = None
+
+
+class ResetJob(_Job):
+    """Reset the board and let it run."""
+
+    kind: Literal["reset"] = "reset"
+
+
+class RecoverJob(_Job):
+    """Erase the whole chip, which also opens a locked one."""
+
+    kind: Literal["recover"] = "recover"
+
+
+AnyJob = TrainJob | FlashJob | ResetJob | RecoverJob
+JOBS: TypeAdapter[AnyJob] = TypeAdapter(Annotated[AnyJob, Field(discriminator="kind")])
+
+
+def epoch_order(n_samples: int, batch: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the order in which an epoch takes its training samples, (n,) with n a multiple of `batch`.
+
+    A permutation drawn by (seed, epoch), without its last incomplete mini-batch.
+    """
+    generator = np.random.Generator(np.random.PCG64([seed, epoch]))
+    return generator.permutation(n_samples)[: n_samples // batch * batch]

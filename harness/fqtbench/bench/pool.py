@@ -1,0 +1,230 @@
+"""Worker processes under supervision: who works on what, until when, and what happens when it goes wrong.
+
+One worker per board. The pool's owner calls `Pool.run` and gets every event in its own thread, one at a time, so that
+the parent alone writes results. A worker that is late is killed; when the owner leaves, for whatever reason, every
+worker and every launched board ends.
+"""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+from fqtbench import errors
+from fqtbench.bench.job import AnyJob, Charge
+from fqtbench.errors import BoardError, FlashError, FqtbenchError, LinkError
+
+Event = dict[str, Any]
+RETRYABLE: Final = (FlashError, LinkError)  # a loose plug, noise on a line; everything else would fail again
+MAX_ATTEMPTS: Final = 3
+WORKER: Final = (sys.executable, "-m", "fqtbench.bench.worker")
+_END_DEADLINE_S: Final = 1.0
+_LONGEST_WAIT_S: Final = 1.0
+_LAST_WORDS: Final = 50
+
+
+@dataclass
+class Task:
+    """A job for any board of model `model`; `name` is what messages call it."""
+
+    name: str
+    model: str
+    job: AnyJob
+    deadline_s: float
+    attempt: int = field(default=1, init=False)
+
+
+_Events = queue.Queue[tuple["_Worker", Event | None]]
+
+
+class _Worker:
+    """A worker process seen from its parent."""
+
+    def __init__(self, charge: Charge, events: "_Events", argv: Sequence[str]) -> None:
+        self.charge = charge
+        self.task: Task | None = None
+        self.late_at_s = 0.0
+        self.last_words: deque[str] = deque(maxlen=_LAST_WORDS)
+        self._process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C at the terminal goes to the parent, which ends the workers
+        )
+        self._threads = [
+            threading.Thread(target=self._read_events, args=(events,), daemon=True),
+            threading.Thread(target=self._read_errors, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._send(charge.model_dump_json())
+
+    @property
+    def board(self) -> str:
+        return self.charge.instance.name
+
+    def start(self, task: Task) -> None:
+        self.task = task
+        self.late_at_s = time.monotonic() + task.deadline_s
+        self._send(task.job.model_dump_json())
+
+    def close_input(self) -> None:
+        with suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+    def end(self, deadline_s: float) -> None:
+        """Wait for the process to end by itself until the deadline, then kill it. Its launched board follows it."""
+        self.close_input()
+        try:
+            self._process.wait(max(deadline_s - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def obituary(self) -> str:
+        code = self._process.wait()
+        self._threads[1].join(_END_DEADLINE_S)
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        said = f": {self.last_words[-1]}" if self.last_words else ""
+        return f"its worker process ended unexpectedly ({how}){said}"
+
+    def _send(self, line: str) -> None:
+        with suppress(OSError):  # a dead worker is noticed by the end of its output
+            assert self._process.stdin is not None
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _read_events(self, events: "_Events") -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                events.put((self, json.loads(line)))
+            except ValueError:
+                self.last_words.append(f"not an event: {line[:200]!r}")
+        events.put((self, None))
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            text = line.decode(errors="replace").strip()
+            if text:
+                self.last_words.append(text)
+
+
+class Pool:
+    """Workers for `charges`, one each. Use as a context: leaving it ends them all within about a second."""
+
+    def __init__(self, charges: Iterable[Charge], worker: Sequence[str] = WORKER) -> None:
+        self._charges = list(charges)
+        self._argv = worker
+        self._events: _Events = queue.Queue()
+        self._workers: dict[str, _Worker] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        workers = list(self._workers.values())
+        self._workers.clear()
+        for worker in workers:
+            worker.close_input()
+        deadline_s = time.monotonic() + _END_DEADLINE_S
+        for worker in workers:
+            worker.end(deadline_s)
+
+    def run(self, tasks: Iterable[Task], on_event: Callable[[Task, str, Event], None]) -> None:
+        """Do all tasks, in their order, on as many boards as there are; `on_event` gets (task, board, event).
+
+        The event ``done`` comes once for each task. A failure that may pass is tried again on a fresh worker, after an
+        event ``retry``; any other is raised, and the tasks in flight are abandoned.
+        """
+        waiting = deque(tasks)
+        self._assign(waiting)
+        while any(worker.task for worker in self._workers.values()):
+            try:
+                worker, event = self._events.get(timeout=self._patience_s())
+            except queue.Empty:
+                self._check_deadlines()
+                continue
+            task = worker.task
+            if task is None or self._workers.get(worker.board) is not worker:
+                continue
+            if event is None:
+                raise BoardError(f"{task.name} on board {worker.board}: {worker.obituary()}")
+            if event["event"] == "error":
+                self._fail_or_retry(worker, task, event, waiting, on_event)
+            else:
+                if event["event"] == "done":
+                    worker.task = None
+                on_event(task, worker.board, event)
+            self._assign(waiting)
+            self._check_deadlines()
+        if waiting:
+            raise BoardError(f"no board of model {waiting[0].model} is there for {waiting[0].name}")
+
+    def _assign(self, waiting: "deque[Task]") -> None:
+        for charge in self._charges:
+            name = charge.instance.name
+            if name in self._workers and self._workers[name].task is not None:
+                continue
+            task = next((task for task in waiting if task.model == charge.model.name), None)
+            if task is None:
+                continue
+            waiting.remove(task)
+            if name not in self._workers:
+                self._workers[name] = _Worker(charge, self._events, self._argv)
+            self._workers[name].start(task)
+
+    def _fail_or_retry(
+        self,
+        worker: _Worker,
+        task: Task,
+        event: Event,
+        waiting: "deque[Task]",
+        on_event: Callable[[Task, str, Event], None],
+    ) -> None:
+        error = _as_exception(f"{task.name} on board {worker.board}", event)
+        if not isinstance(error, RETRYABLE) or task.attempt >= MAX_ATTEMPTS:
+            raise error
+        del self._workers[worker.board]
+        worker.end(time.monotonic() + _END_DEADLINE_S)
+        task.attempt += 1
+        on_event(task, worker.board, {"event": "retry", "attempt": task.attempt, "reason": str(error)})
+        waiting.appendleft(task)
+
+    def _patience_s(self) -> float:
+        """Seconds until the next deadline; never long, so that Ctrl-C is noticed on every system."""
+        late = [w.late_at_s for w in self._workers.values() if w.task is not None]
+        return min(max(min(late) - time.monotonic(), 0), _LONGEST_WAIT_S)
+
+    def _check_deadlines(self) -> None:
+        now = time.monotonic()
+        for worker in self._workers.values():
+            if worker.task is not None and now >= worker.late_at_s:
+                raise BoardError(
+                    f"{worker.task.name} on board {worker.board}: not done within its deadline of "
+                    f"{worker.task.deadline_s:g} s, ended; is the board alive, or is `deadline_s` too short?"
+                )
+
+
+def _as_exception(what: str, event: Event) -> FqtbenchError:
+    """Return the error that a worker reported, as the class that it was."""
+    kind = getattr(errors, str(event["class"]), None)
+    if not (isinstance(kind, type) and issubclass(kind, FqtbenchError)):
+        kind = FqtbenchError
+    message = str(event["message"])
+    error = kind(message if message.startswith("board ") else f"{what}: {message}")
+    error.add_note(str(event.get("traceback", "")))
+    return error

@@ -1,0 +1,176 @@
+"""Board models (what a kind of board is) and board instances (where one of them is).
+
+A model comes from ``boards/*.toml``. An instance is a model and three addresses: a probe id, a serial URL, a power
+monitor's URL; or a command that, launched, prints them as JSON in its first line of output. Instances come from
+``bench.toml``; models that have a virtual chip bring the instance ``virtual-<model>`` with them.
+"""
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fqtbench.errors import UsageError
+from fqtbench.paths import share
+from fqtbench.schema import explain, nearest
+
+BENCH_FILE: Final = Path("bench.toml")
+Origin = Literal["measured", "modelled", "published"]
+Address = Annotated[int, Field(ge=0, lt=2**32)]
+Bytes = Annotated[int, Field(ge=1, lt=2**32)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Memory(_Strict):
+    """The chip's memories: where they begin, how many bytes they have, and which flash the model image may take."""
+
+    flash_origin: Address
+    flash_bytes: Bytes
+    image_origin: Address
+    image_bytes: Bytes
+    ram_origin: Address
+    ram_bytes: Bytes
+
+    @model_validator(mode="after")
+    def _image_in_flash(self) -> Self:
+        end = self.flash_origin + self.flash_bytes
+        if not self.flash_origin <= self.image_origin <= self.image_origin + self.image_bytes <= end:
+            raise ValueError("the image's region lies outside the flash")
+        return self
+
+
+class Uart(_Strict):
+    """The serial line; pins are numbered 32·port + pin."""
+
+    baud: Annotated[int, Field(ge=1200)]
+    tx_pin: int
+    rx_pin: int
+    rts_pin: int
+
+
+class Trigger(_Strict):
+    """The pin that is high during a measured phase."""
+
+    pin: int
+
+
+class Supply(_Strict):
+    """Supply voltage in V, current in mA while the core computes and while it waits, and where that is stated."""
+
+    volts: Annotated[float, Field(gt=0, le=60)]
+    active_ma: Annotated[float, Field(gt=0)]
+    idle_ma: Annotated[float, Field(ge=0)]
+    source: str
+
+
+class BoardModel(_Strict):
+    """A kind of board, as its TOML file describes it, with the sources of its figures beside them there."""
+
+    name: Name
+    title: str
+    core: str
+    clock_hz: Annotated[int, Field(ge=1_000_000)]
+    pyocd_target: str
+    connect_mode: Literal["halt", "pre-reset", "under-reset"] = "halt"
+    firmware: Name
+    chip_id: Address
+    virtual: bool = False
+    memory: Memory
+    uart: Uart
+    trigger: Trigger
+    supply: Supply
+
+
+class BoardInstance(_Strict):
+    """One board. `cycles` says where its cycle counts come from; what a launched command prints overrides it."""
+
+    name: Name
+    model: Name
+    launch: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    probe: str | None = None
+    serial: str | None = None
+    power: str = "modelled:"
+    cycles: Origin = "measured"
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.launch is None and (self.probe is None or self.serial is None):
+            raise ValueError(
+                f"board {self.name} needs `probe` and `serial`, or a `launch` command that prints them"
+            )
+        return self
+
+
+class _Bench(_Strict):
+    board: tuple[BoardInstance, ...] = ()
+
+
+def load_models() -> dict[str, BoardModel]:
+    """Return the known board models by name."""
+    return {path.stem: load_model(path) for path in sorted(share("boards").glob("*.toml"))}
+
+
+def load_model(path: Path) -> BoardModel:
+    """Read one board model; UsageError names the file and key of what is wrong."""
+    data = _read_toml(path)
+    try:
+        return BoardModel.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(explain(error, BoardModel, data, lambda _: str(path))) from error
+
+
+def load_instances(models: dict[str, BoardModel], bench: Path | None = None) -> dict[str, BoardInstance]:
+    """Return the known boards by name: the virtual ones, and those of `bench` (by default bench.toml, if it exists)."""
+    known = {
+        instance.name: instance
+        for model in models.values()
+        if model.virtual
+        for instance in [_embedded(model)]
+    }
+    if bench is None and not BENCH_FILE.exists():
+        return known
+    path = bench or BENCH_FILE
+    data = _read_toml(path)
+    try:
+        described = _Bench.model_validate(data).board
+    except ValidationError as error:
+        raise UsageError(explain(error, _Bench, data, lambda _: str(path))) from error
+    for instance in described:
+        if instance.model not in models:
+            hint = nearest(instance.model, models)
+            raise UsageError(f"{path}: board {instance.name}: unknown model {instance.model}{hint}")
+    names = [instance.name for instance in described]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{path}: two boards are called {name}; give each a name of its own")
+    return known | {instance.name: instance for instance in described}
+
+
+def find_instance(name: str, instances: dict[str, BoardInstance]) -> BoardInstance:
+    """Return the board called `name`; UsageError with the nearest name if there is none."""
+    if name not in instances:
+        raise UsageError(f"unknown board {name}{nearest(name, instances)}")
+    return instances[name]
+
+
+def _embedded(model: BoardModel) -> BoardInstance:
+    return BoardInstance(
+        name=f"virtual-{model.name}",
+        model=model.name,
+        launch=(sys.executable, "-m", "fqtbench.virtual", model.name),
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: can't be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error

@@ -1,0 +1,288 @@
+"""The command line: parse, call, print. What happens is elsewhere."""
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import fqtbench
+from fqtbench.bench.firmware import load_firmware
+from fqtbench.bench.job import AnyJob, Charge, FlashJob, RecoverJob, ResetJob
+from fqtbench.bench.pool import Pool, Task
+from fqtbench.bench.probes import attached_probes
+from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
+from fqtbench.console import Progress, boards_table, summary
+from fqtbench.errors import FqtbenchError, ProbeError, UsageError
+from fqtbench.experiment.results import load_results, summary_table
+from fqtbench.experiment.runner import Order, run_suite
+from fqtbench.experiment.spec import Suite, find_suite, load_suite
+from fqtbench.schema import nearest
+
+_ACTION_DEADLINE_S: Final = 180.0
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Train neural networks on Cortex-M microcontrollers, and measure them while they do it.",
+)
+_output = Console(soft_wrap=True)
+_errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+BenchOption = Annotated[
+    Path | None, typer.Option("--bench", help="Boards of this bench [default: bench.toml]")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+SuiteArgument = Annotated[
+    str, typer.Argument(help="A suite's YAML file, or the name of a shipped one (quickstart).")
+]
+BoardOption = Annotated[
+    list[str] | None, typer.Option("--board", help="Use this board, not the suite's; repeatable.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder [default: out/<suite name>]")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a results folder.")]
+RootOption = Annotated[
+    Path | None, typer.Option("--dataset-root", help="Folder of a dataset that isn't shipped.")
+]
+BoardArgument = Annotated[str, typer.Argument(help="Name of a board; `fqtbench boards` lists them.")]
+
+
+class InterruptError(FqtbenchError):
+    """Ctrl-C. The exit code is what a shell reports for it."""
+
+    exit_code: ClassVar[int] = 130
+
+
+@contextmanager
+def _interruptible(message: str) -> Iterator[None]:
+    """Turn Ctrl-C into an error like every other: one line and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptError(message) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fqtbench {fqtbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show a traceback with every error.")
+    ] = False,
+) -> None:
+    """Read by `main`, which sees the options before a command can fail."""
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    board: BoardOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    dataset_root: RootOption = None,
+    bench: BenchOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a suite: flash, stream, train on the board, measure, report."""
+    read = load_suite(find_suite(suite))
+    models = load_models()
+    boards = _boards_of(read, board, load_instances(models, bench))
+    folder = out or Path("out") / read.spec.name
+    order = Order(read, boards, models, folder, resume, dataset_root)
+    with _interruptible(f"interrupted; what was recorded in {folder} is safe, go on by --resume"):
+        with Progress(_errors, quiet=as_json) as progress:
+            run_suite(order, progress)
+        _show_results(folder, _draw(folder), as_json)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Results folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the tables and figures of a results folder again."""
+    _show_results(folder, _draw(folder), as_json)
+
+
+@app.command()
+def boards(bench: BenchOption = None, as_json: JsonOption = False) -> None:
+    """List the known boards, their models, and the attached probes."""
+    models = load_models()
+    instances = load_instances(models, bench)
+    try:
+        probes = attached_probes()
+    except ProbeError as error:
+        _errors.print(f"fqtbench: {error}", markup=False)
+        probes = {}
+    if as_json:
+        _print_json(
+            {
+                "probes": probes,
+                "models": {name: model.model_dump(mode="json") for name, model in models.items()},
+                "boards": {name: instance.model_dump(mode="json") for name, instance in instances.items()},
+            }
+        )
+        return
+    _output.print(boards_table(models, instances))
+    for probe_id, description in probes.items():
+        users = ", ".join(name for name, instance in instances.items() if instance.probe == probe_id)
+        _output.print(
+            f"attached: probe {probe_id}, {description}: {users or 'in no bench file'}", markup=False
+        )
+
+
+@app.command()
+def flash(
+    board: BoardArgument,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="Model image to program beside the firmware.")
+    ] = None,
+    bench: BenchOption = None,
+) -> None:
+    """Program and verify the firmware of a board; what is there already is left alone."""
+    instance, model = _find(board, bench)
+    if image is not None and not image.is_file():
+        raise UsageError(f"--image {image}: no such file; a results folder has images in artifacts/")
+    job = FlashJob(elf=load_firmware(model).path.resolve(), image=None if image is None else image.resolve())
+    flashed = _act(instance, model, job).get("flashed", {})
+    _output.print(
+        f"{board}: {flashed.get('programmed_bytes', 0)} bytes programmed and verified, "
+        f"{flashed.get('skipped_bytes', 0)} were there already ({flashed.get('duration_s', 0.0):.1f} s)"
+    )
+
+
+@app.command()
+def reset(board: BoardArgument, bench: BenchOption = None) -> None:
+    """Reset a board and let it run."""
+    _act(*_find(board, bench), ResetJob())
+    _output.print(f"{board}: reset")
+
+
+@app.command()
+def recover(
+    board: BoardArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking.")] = False,
+    bench: BenchOption = None,
+) -> None:
+    """Erase a board's whole chip, which also opens a locked one."""
+    instance, model = _find(board, bench)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"recover {board} erases the whole chip; say --yes if that is meant")
+        typer.confirm(f"Erase the whole chip of {board}?", abort=True)
+    _act(instance, model, RecoverJob())
+    _output.print(f"{board}: erased; `fqtbench flash {board}` programs the firmware again")
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def virtual(
+    context: typer.Context, model: Annotated[str, typer.Argument(help="Board model, e.g. nrf52840.")]
+) -> None:
+    """Serve a virtual board until standard input closes or Ctrl-C; its addresses are the first line of output.
+
+    Options go to the virtual board: --probe-port N, --uart PATH|tcp, --flash FILE.
+    """
+    known = [name for name, candidate in load_models().items() if candidate.virtual]
+    if model not in known:
+        raise UsageError(f"no virtual chip for board model {model}{nearest(model, known)}")
+    argv = [sys.executable, "-m", "fqtbench.virtual", model, *context.args]
+    if os.name == "posix":
+        os.execv(sys.executable, argv)
+    raise typer.Exit(subprocess.call(argv))
+
+
+def main() -> NoReturn:
+    """Entry point: every error of ours is one line on standard error, and its exit code."""
+    verbose = "--verbose" in sys.argv or "-v" in sys.argv
+    try:
+        app()
+    except FqtbenchError as error:
+        if verbose:
+            traceback.print_exception(error)
+        _errors.print(f"fqtbench: {error}", markup=False)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def _boards_of(
+    suite: Suite, names: list[str] | None, instances: dict[str, BoardInstance]
+) -> list[BoardInstance]:
+    """Return the boards asked for by --board or else by the suite, each once."""
+    if names:
+        return [find_instance(name, instances) for name in dict.fromkeys(names)]
+    for number, name in enumerate(suite.spec.boards):
+        if name not in instances:
+            where = suite.where("boards", number)
+            raise UsageError(f"{where}: boards: unknown board {name}{nearest(name, instances)}")
+    return [instances[name] for name in dict.fromkeys(suite.spec.boards)]
+
+
+def _find(name: str, bench: Path | None) -> tuple[BoardInstance, BoardModel]:
+    models = load_models()
+    instance = find_instance(name, load_instances(models, bench))
+    return instance, models[instance.model]
+
+
+def _act(instance: BoardInstance, model: BoardModel, job: AnyJob) -> dict[str, dict[str, Any]]:
+    """Do one job on one board in a worker, under a deadline; returns its events by kind."""
+    seen: dict[str, dict[str, Any]] = {}
+
+    def keep(task: Task, board: str, event: dict[str, Any]) -> None:
+        seen[event["event"]] = event
+
+    charge = Charge(instance=instance, model=model)
+    with (
+        _interruptible(f"{job.kind} of {instance.name} interrupted; run it again before the board is used"),
+        Pool([charge]) as pool,
+        _errors.status(f"{job.kind} {instance.name}"),
+    ):
+        pool.run([Task(job.kind, model.name, job, _ACTION_DEADLINE_S)], keep)
+    return seen
+
+
+def _draw(folder: Path) -> Path:
+    from fqtbench.report import write_report  # noqa: PLC0415  (matplotlib takes a second to import)
+
+    return write_report(folder)
+
+
+def _show_results(folder: Path, page: Path, as_json: bool) -> None:
+    results = load_results(folder)
+    if as_json:
+        rows = json.loads(summary_table(results).to_json(orient="records"))
+        _print_json({"suite": results.name, "folder": str(folder), "report": str(page), "runs": rows})
+        return
+    table: Table = summary(results)
+    _output.print(table)
+    for run_result in results.runs:
+        if run_result.description["perturbed"]:
+            _output.print(
+                f"{run_result.label}: perturbed, frames were sent again on its line; its times are not exact"
+            )
+    _output.print(f"report: {page.resolve()}", highlight=False)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What a person sees in the terminal: progress while a suite runs, tables when it is done."""
+
+from pathlib import Path
+from typing import Any, Final, Self
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from fqtbench.board import BoardInstance, BoardModel
+from fqtbench.experiment.metrics import BY_NAME, MetricValue, show
+from fqtbench.experiment.plan import Run
+from fqtbench.experiment.results import SuiteResults
+
+HEADLINE: Final = (
+    "test_accuracy",
+    "forward_s",
+    "backward_s",
+    "update_s",
+    "step_j",
+    "ram_bytes",
+    "flash_bytes",
+)
+
+_SHORT: Final = {"test_accuracy": "Accuracy", "step_j": "Energy"}
+
+
+class Progress:
+    """Progress bars of a suite: one for its runs, one for each run in flight. Implements `runner.Observer`."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or not console.is_terminal,
+            transient=True,
+        )
+        self._quiet = quiet
+        self._suite: TaskID | None = None
+        self._runs: dict[str, TaskID] = {}
+        self._stages: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def planned(self, run: Run, n_runs: int) -> None:
+        """Count a run whose image was compiled."""
+        if self._suite is None:
+            self._suite = self._bars.add_task("compiling model images", total=n_runs)
+        self._bars.advance(self._suite)
+
+    def began(self, n_runs: int, n_recorded: int) -> None:
+        """Show the suite's own bar."""
+        if self._suite is not None:
+            self._bars.remove_task(self._suite)
+        self._suite = self._bars.add_task("runs", total=n_runs, completed=n_recorded)
+        if n_recorded:
+            self._say(f"{n_recorded} of {n_runs} runs are recorded already")
+
+    def event(self, run: Run, board: str, event: dict[str, Any]) -> None:
+        """Move the bar of a run."""
+        if run.run_id not in self._runs:
+            epochs = run.identity["spec"]["training"]["epochs"]
+            total = epochs * (run.n_train + run.n_test)
+            self._runs[run.run_id] = self._bars.add_task(f"{run.label} · {board}", total=total)
+            self._say(f"{run.name} on {board}: started")
+        bar = self._runs[run.run_id]
+        match event["event"]:
+            case "steps" | "evaluations":
+                self._bars.advance(bar, len(event["columns"]["sample"]))
+                what = "training" if event["event"] == "steps" else "testing"
+                self._bars.update(
+                    bar, description=f"{run.label} · {board} · {what}, epoch {event['epoch'] + 1}"
+                )
+            case "stage":
+                self._bars.update(bar, description=f"{run.label} · {board} · {event['text']}")
+            case "epoch":
+                self._say(
+                    f"{run.name} on {board}: epoch {event['epoch'] + 1}: test accuracy {event['test_accuracy']:.1%}, "
+                    f"training loss {event['train_loss']:.3f}"
+                )
+            case "retry":
+                self._bars.reset(bar)
+                self._say(f"{run.name} on {board}: attempt {event['attempt']}, because: {event['reason']}")
+
+    def recorded(self, run: Run, board: str, result: dict[str, Any]) -> None:
+        """Count a recorded run."""
+        if self._suite is not None:
+            self._bars.advance(self._suite)
+        self._bars.remove_task(self._runs.pop(run.run_id))
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text, markup=False, highlight=False)
+
+
+def summary(results: SuiteResults) -> Table:
+    """Return the summary table: a row a metric, a column a run (the other way round for many), origins shown."""
+    if len(results.runs) <= 3:
+        table = Table("metric", box=box.SIMPLE_HEAD, title=results.name, title_justify="left")
+        for run in results.runs:
+            table.add_column(run.label, justify="right")
+        table.add_column("origin")
+        for name in HEADLINE:
+            values = [run.metrics[name] for run in results.runs]
+            table.add_row(BY_NAME[name].title, *map(show, values), _origins(values))
+        return table
+    table = Table(
+        "run", box=box.SIMPLE_HEAD, title=results.name, title_justify="left", caption_justify="left"
+    )
+    by_origin: dict[str, list[str]] = {}
+    for name in HEADLINE:
+        metric, values = BY_NAME[name], [run.metrics[name] for run in results.runs]
+        table.add_column(f"{_SHORT.get(name, metric.title)}\n{metric.unit}", justify="right", no_wrap=True)
+        by_origin.setdefault(_origins(values), []).append(metric.title)
+    table.caption = "; ".join(f"{origin}: {', '.join(titles)}" for origin, titles in by_origin.items())
+    for run in results.runs:
+        table.add_row(run.label, *(show(run.metrics[name]).partition(" ")[0] for name in HEADLINE))
+    return table
+
+
+def boards_table(models: dict[str, BoardModel], instances: dict[str, BoardInstance]) -> Table:
+    """Return the table of known boards."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("board", no_wrap=True)
+    table.add_column("model")
+    table.add_column("where", overflow="fold")
+    for instance in instances.values():
+        model = models[instance.model]
+        where = f"probe {instance.probe}, serial {instance.serial}"
+        if instance.launch:
+            where = f"launches {Path(instance.launch[0]).name} {' '.join(instance.launch[1:])}"
+        memory = f"{model.memory.flash_bytes // 1024} KB flash, {model.memory.ram_bytes // 1024} KB RAM"
+        table.add_row(
+            instance.name,
+            f"{model.title}: {model.core}, {model.clock_hz / 1e6:g} MHz, {memory}",
+            where,
+        )
+    return table
+
+
+def _origins(values: list[MetricValue]) -> str:
+    return " and ".join(sorted({value.origin for value in values}))

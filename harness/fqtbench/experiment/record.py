@@ -1,0 +1,159 @@
+"""What a run leaves behind: its events gathered into tables, metrics and a description."""
+
+import base64
+import io
+import json
+from dataclasses import asdict
+from typing import Any, Final
+
+import pandas as pd
+
+from fqtbench.board import Origin
+from fqtbench.errors import BoardError
+from fqtbench.experiment import provenance
+from fqtbench.experiment.metrics import MetricValue, metric_value
+from fqtbench.experiment.plan import Run
+
+Event = dict[str, Any]
+STEPS: Final = "steps.parquet"
+EVALUATIONS: Final = "evaluations.parquet"
+EPOCHS: Final = "epochs.parquet"
+WEIGHTS: Final = "weights.npz"
+RESULT: Final = "result.json"
+PHASES: Final = ("forward", "backward", "update")
+
+_TYPES: Final = {
+    "epoch": "uint16",
+    "position": "uint32",
+    "step": "uint32",
+    "sample": "uint32",
+    "label": "uint16",
+    "predicted": "uint16",
+    "updated": "bool",
+    "loss": "float32",
+    "forward_cycles": "uint32",
+    "backward_cycles": "uint32",
+    "update_cycles": "uint32",
+    "checksum": "uint32",
+}
+
+
+class Recorder:
+    """Gathers the events of one attempt at a run; `files` is what the results folder keeps of it."""
+
+    def __init__(self, run: Run, board: str) -> None:
+        self.run, self.board = run, board
+        self._started = provenance.now()
+        self._columns: dict[str, list[pd.DataFrame]] = {"steps": [], "evaluations": []}
+        self._epochs: list[Event] = []
+        self._facts: dict[str, Event] = {}
+        self._weights = b""
+
+    def add(self, event: Event) -> None:
+        """Take in one event of the worker; those that leave nothing behind are ignored."""
+        kind = event["event"]
+        match kind:
+            case "steps" | "evaluations":
+                self._columns[kind].append(pd.DataFrame(event["columns"]).assign(epoch=event["epoch"]))
+            case "epoch":
+                self._epochs.append({key: value for key, value in event.items() if key != "event"})
+            case "weights":
+                self._weights = base64.b64decode(event["npz"])
+            case "attached" | "flashed" | "hello" | "status" | "power" | "verified":
+                self._facts[kind] = {key: value for key, value in event.items() if key != "event"}
+
+    def files(self, environment: dict[str, Any]) -> dict[str, bytes]:
+        """Return name → content of every file of the attempt."""
+        steps, evaluations = self._table("steps"), self._table("evaluations")
+        epochs = _typed(pd.DataFrame(self._epochs))
+        result = self._describe(environment, self._metrics(steps, evaluations, epochs))
+        return {
+            STEPS: _parquet(steps),
+            EVALUATIONS: _parquet(evaluations),
+            EPOCHS: _parquet(epochs),
+            WEIGHTS: self._weights,
+            RESULT: json.dumps(result, indent=1, ensure_ascii=False).encode(),
+        }
+
+    def _table(self, kind: str) -> pd.DataFrame:
+        parts = self._columns[kind]
+        if not parts:
+            raise BoardError(f"{self.run.name} on board {self.board}: the worker sent no {kind}")
+        table = _typed(pd.concat(parts, ignore_index=True))
+        return table[["epoch", *(name for name in table.columns if name != "epoch")]]
+
+    def _metrics(
+        self, steps: pd.DataFrame, evaluations: pd.DataFrame, epochs: pd.DataFrame
+    ) -> list[MetricValue]:
+        cycles: Origin = self._facts["attached"]["cycles"]
+        power: Origin = self._facts["power"]["origin"]
+        last = epochs.iloc[-1]
+        final_steps = steps[steps.epoch == last.epoch]
+        final_evaluations = evaluations[evaluations.epoch == last.epoch]
+        per_s = self.run.model.clock_hz
+        phases = {name: float(final_steps[f"{name}_cycles"].mean()) / per_s for name in PHASES}
+        energy_names = [f"energy_{name}_j" for name in phases]
+        status, firmware = self._facts["status"], self.run.firmware
+        variables_bytes = firmware.static_bytes - status["stack_bytes"]
+        values = {
+            "test_accuracy": last.test_accuracy,
+            "test_loss": last.test_loss,
+            "train_loss": last.train_loss,
+            **{f"{name}_s": value for name, value in phases.items()},
+            "step_s": sum(phases.values()),
+            "inference_s": float(final_evaluations.forward_cycles.mean()) / per_s,
+            "step_j": float(last[energy_names].sum()) / len(final_steps),
+            "inference_j": last.energy_evaluation_j / len(final_evaluations),
+            "training_j": float(epochs[energy_names].to_numpy().sum()),
+            "ram_bytes": variables_bytes + status["stack_peak_bytes"] + status["arena_peak_bytes"],
+            "arena_bytes": status["arena_peak_bytes"],
+            "stack_bytes": status["stack_peak_bytes"],
+            "flash_bytes": firmware.flash_bytes + len(self.run.compiled.image),
+        }
+        return [metric_value(name, float(value), cycles, power) for name, value in values.items()]
+
+    def _describe(self, environment: dict[str, Any], metrics: list[MetricValue]) -> dict[str, Any]:
+        run, compiled = self.run, self.run.compiled
+        return {
+            "run_id": run.run_id,
+            "number": run.number,
+            "label": run.label,
+            "assignment": run.assignment,
+            "metrics": {m.name: {key: v for key, v in asdict(m).items() if key != "name"} for m in metrics},
+            "perturbed": self._facts["status"]["perturbed"],
+            "verified_steps": self._facts.get("verified", {}).get("steps", 0),
+            "board": {"name": self.board, **self._facts["attached"]},
+            "device": self._facts["hello"],
+            "status": self._facts["status"],
+            "flash": self._facts["flashed"],
+            "power_model_id": self._facts["power"]["model_id"],
+            "timing_model_id": self._facts["attached"].get("timing_model_id"),
+            "image": {
+                "sha256": compiled.sha256,
+                "crc32": compiled.crc32,
+                "bytes": len(compiled.image),
+                "macs_forward": compiled.macs_forward,
+                "parameters": compiled.parameters,
+                "memory_plan": compiled.plan.table(),
+            },
+            "firmware": {
+                "sha256": run.firmware.sha256,
+                "build_id": run.firmware.build_id,
+                "manifest": run.firmware.manifest,
+            },
+            "dataset": run.dataset,
+            "identity": run.identity,
+            "environment": environment,
+            "started": self._started,
+            "ended": provenance.now(),
+        }
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype({name: kind for name, kind in _TYPES.items() if name in table.columns})
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    table.to_parquet(file, index=False)
+    return file.getvalue()

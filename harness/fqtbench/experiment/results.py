@@ -1,0 +1,105 @@
+"""Reading a results folder: what the journal commits, nothing else."""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fqtbench.errors import ResultError
+from fqtbench.experiment import journal
+from fqtbench.experiment.metrics import BY_NAME, MetricValue
+from fqtbench.experiment.record import EPOCHS, EVALUATIONS, RESULT, STEPS
+from fqtbench.experiment.store import JOURNAL
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One recorded run.
+
+    `steps` has a row a training sample, `evaluations` one a test sample and epoch, `epochs` one an epoch.
+    """
+
+    folder: Path
+    description: dict[str, Any]
+    metrics: dict[str, MetricValue]
+    steps: pd.DataFrame
+    evaluations: pd.DataFrame
+    epochs: pd.DataFrame
+
+    @property
+    def label(self) -> str:
+        """What distinguishes it from the other runs of its suite."""
+        return str(self.description["label"])
+
+    @property
+    def clock_hz(self) -> int:
+        """The core clock that turns cycles into seconds."""
+        return int(self.description["identity"]["board"]["clock_hz"])
+
+
+@dataclass(frozen=True)
+class SuiteResults:
+    """All recorded runs of a folder, in the order of the plan."""
+
+    folder: Path
+    name: str
+    runs: tuple[RunResult, ...]
+
+
+def load_results(folder: Path) -> SuiteResults:
+    """Read a results folder; ResultError if it is none, or if a committed file is missing or unreadable."""
+    path = folder / JOURNAL
+    if not path.is_file():
+        raise ResultError(
+            f"{folder}: no results folder (it has no file `{JOURNAL}`); `fqtbench run` makes one"
+        )
+    entries = journal.read(path).entries
+    if not entries or entries[0].get("kind") != "suite":
+        raise ResultError(f"{folder}: its journal names no suite; nothing was recorded there yet")
+    runs = [_load_run(folder / "runs" / entry["run_id"] / entry["attempt"]) for entry in entries[1:]]
+    runs.sort(key=lambda run: run.description["number"])
+    return SuiteResults(folder, str(entries[0]["name"]), tuple(runs))
+
+
+def _load_run(folder: Path) -> RunResult:
+    try:
+        description = json.loads((folder / RESULT).read_text("utf-8"))
+        tables = [
+            pd.read_parquet(io.BytesIO((folder / name).read_bytes())) for name in (STEPS, EVALUATIONS, EPOCHS)
+        ]
+        metrics = {
+            name: MetricValue(name, **fields)
+            for name, fields in description["metrics"].items()
+            if name in BY_NAME
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResultError(f"{folder}: a recorded file is missing or unreadable: {error}") from error
+    return RunResult(folder, description, metrics, *tables)
+
+
+def summary_table(results: SuiteResults) -> pd.DataFrame:
+    """Return one row a run: its sweep keys, its metrics in base units, and the origin of each metric."""
+    rows = []
+    for run in results.runs:
+        row: dict[str, Any] = {
+            "run_id": run.description["run_id"],
+            "run": run.description["number"],
+            "label": run.label,
+            "board": run.description["board"]["name"],
+            "model": run.description["identity"]["board"]["name"],
+            **{f"sweep.{key}": _cell(value) for key, value in run.description["assignment"].items()},
+            "seed": run.description["identity"]["seed"],
+            "perturbed": run.description["perturbed"],
+        }
+        for metric in run.metrics.values():
+            row[metric.name] = metric.value
+            row[f"{metric.name}.origin"] = metric.origin
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, str | int | float) else json.dumps(value)

@@ -1,0 +1,207 @@
+"""The suite as its author writes it, checked. ``experiments/*.yaml`` are commented examples."""
+
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from fqtbench import datasets
+from fqtbench.errors import UsageError
+from fqtbench.experiment import yaml_lines
+from fqtbench.experiment.yaml_lines import Document
+from fqtbench.paths import share
+from fqtbench.schema import Location, explain, nearest
+from fqtbench.training.spec import NetworkSpec, TrainingSpec
+
+MAX_RUNS: Final = 10_000
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetSpec(_Strict):
+    """A dataset by name, or a folder of IDX files; `train` and `test` take class-balanced parts of it.
+
+    `seed` draws those parts: runs that differ in nothing but the run's own seed see the same images.
+    """
+
+    name: str
+    path: Path | None = None
+    train: Count | None = None
+    test: Count | None = None
+    seed: Seed = 0
+
+
+class RunSpec(_Strict):
+    """Everything that decides one run's numbers, except firmware, data and board.
+
+    `verify`: the first so many training steps are computed by the reference on the host, too, and the trained state
+    must agree bit for bit; 0 turns that off.
+    """
+
+    dataset: DatasetSpec
+    network: NetworkSpec
+    training: TrainingSpec = TrainingSpec()
+    seed: Seed = 0
+    verify: Annotated[int, Field(ge=0, le=100_000)] = 200
+
+    def canonical(self) -> dict[str, Any]:
+        """Return it as JSON data, with every default written out."""
+        return self.model_dump(mode="json")
+
+
+class SuiteSpec(RunSpec):
+    """A suite: one run, or the cartesian product of `sweep` over it.
+
+    A key of `sweep` is the dotted path of any key of a run (``training.batch``, ``network.layers.0.filters``), its
+    value the list of values to take. `deadline_s` bounds one run, flashing included.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    title: str = ""
+    boards: Annotated[tuple[str, ...], Field(min_length=1)] = ("virtual-nrf52840",)
+    sweep: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] = {}
+    deadline_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One point of the sweep: the keys that it sets, and the run that this gives."""
+
+    assignment: dict[str, Any]
+    spec: RunSpec
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others: ``batch=8, seed=1``; empty if there is no sweep."""
+        short = {key.rpartition(".")[2]: value for key, value in self.assignment.items()}
+        items = short if len(short) == len(self.assignment) else self.assignment
+        return ", ".join(f"{key}={_brief(value)}" for key, value in items.items())
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite that was read and checked."""
+
+    document: Document
+    spec: SuiteSpec
+    variants: tuple[Variant, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the suite: hash of its checked content, so that a comment changes nothing."""
+        return hashlib.sha256(
+            canonical_json(self.spec.model_dump(mode="json", exclude={"boards"}))
+        ).hexdigest()
+
+    def where(self, *location: str | int) -> str:
+        """Return "file:line" of a key."""
+        return self.document.where(location)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one way to write `value`: keys sorted, no spaces, UTF-8, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def find_suite(name: str) -> Path:
+    """Return the file of suite `name`: a path, or the name of a suite that comes with the package."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    packaged = {file.stem: file for file in share("experiments").glob("*.yaml")}
+    if name in packaged:
+        return packaged[name]
+    raise UsageError(
+        f"suite {name}: no such file, and no packaged suite of that name{nearest(name, packaged)}"
+    )
+
+
+def load_suite(path: Path) -> Suite:
+    """Read and check a suite; UsageError names file, line, key and the nearest known name."""
+    document = yaml_lines.read(path)
+    if not isinstance(document.data, dict):
+        raise UsageError(f"{document.where(())}: a suite is a mapping of keys (name, dataset, network, …)")
+    try:
+        spec = SuiteSpec.model_validate(document.data)
+    except ValidationError as error:
+        raise UsageError(explain(error, SuiteSpec, document.data, document.where)) from error
+    variants = tuple(_expand(document, spec))
+    for variant in variants:
+        _check_dataset(document, variant)
+    return Suite(document, spec, variants)
+
+
+def _expand(document: Document, spec: SuiteSpec) -> list[Variant]:
+    n_runs = 1
+    for values in spec.sweep.values():
+        n_runs *= len(values)
+    if n_runs > MAX_RUNS:
+        raise UsageError(
+            f"{document.where(('sweep',))}: sweep: {n_runs} runs are more than the limit of {MAX_RUNS}"
+        )
+    base = {key: value for key, value in document.data.items() if key in RunSpec.model_fields}
+    return [
+        _variant(document, base, dict(zip(spec.sweep, values, strict=True)))
+        for values in itertools.product(*spec.sweep.values())
+    ]
+
+
+def _variant(document: Document, base: dict[str, Any], assignment: dict[str, Any]) -> Variant:
+    data = json.loads(json.dumps(base, default=str))
+    for key, value in assignment.items():
+        _assign(document, data, key, value)
+
+    def where(location: Location) -> str:
+        """A wrong value may come from the sweep: then point there."""
+        path = ".".join(map(str, location))
+        source = next((key for key in assignment if path == key or path.startswith(f"{key}.")), None)
+        return document.where(("sweep", source)) if source else document.where(location)
+
+    try:
+        return Variant(assignment, RunSpec.model_validate(data))
+    except ValidationError as error:
+        raise UsageError(explain(error, RunSpec, data, where)) from error
+
+
+def _assign(document: Document, data: Any, key: str, value: Any) -> None:
+    """Set the dotted `key` in `data`, making mappings on the way; the schema then says whether it exists."""
+    parts: list[str | int] = [int(part) if part.isdigit() else part for part in key.split(".")]
+    here = data
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        if isinstance(here, list):
+            if not isinstance(part, int) or part >= len(here):
+                raise UsageError(
+                    f"{document.where(('sweep', key))}: sweep key {key}: {part} is no index into a list of {len(here)}"
+                )
+        elif not isinstance(here, dict):
+            where = document.where(("sweep", key))
+            raise UsageError(f"{where}: sweep key {key}: there is nothing below {parts[number - 1]}")
+        elif not last:
+            here.setdefault(part, {})
+        if last:
+            here[part] = value
+        else:
+            here = here[part]
+
+
+def _check_dataset(document: Document, variant: Variant) -> None:
+    name = variant.spec.dataset.name
+    if name not in datasets.names():
+        swept = ("sweep", "dataset.name")
+        where = document.where(swept if "dataset.name" in variant.assignment else ("dataset", "name"))
+        raise UsageError(f"{where}: dataset.name: unknown dataset {name}{nearest(name, datasets.names())}")
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 24 else f"{text[:20]}…{hashlib.sha256(text.encode()).hexdigest()[:3]}"

@@ -1,0 +1,136 @@
+"""Everything `fqtbench report` writes: figures as PNG, SVG and CSV, summary.csv, and report.html in one file."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from fqtbench.errors import ResultError
+from fqtbench.experiment.metrics import BY_NAME, METRICS, Metric, show
+from fqtbench.experiment.results import RunResult, SuiteResults, load_results, summary_table
+from fqtbench.experiment.store import write_durably
+from fqtbench.report import style
+from fqtbench.report.figures import Drawing, draw_all
+
+HEADLINE: Final = (
+    "test_accuracy",
+    "forward_s",
+    "backward_s",
+    "update_s",
+    "step_s",
+    "step_j",
+    "ram_bytes",
+    "flash_bytes",
+)
+
+
+@dataclass(frozen=True)
+class _Column:
+    metric: Metric
+    origin: str
+
+
+def write_report(folder: Path) -> Path:
+    """Draw everything of a results folder again; returns the path of report.html.
+
+    Raises ResultError if the folder holds no recorded run, or can't be written.
+    """
+    results = load_results(folder)
+    if not results.runs:
+        raise ResultError(f"{folder}: no run is recorded there yet; go on with the suite by --resume")
+    drawings = draw_all(results)
+    try:
+        _write_files(folder, results, drawings)
+        page = _render(results, drawings)
+        write_durably(folder / "report.html", page.encode())
+    except OSError as error:
+        raise ResultError(
+            f"{folder}: can't write the report: {error.filename}: {error.strerror or error}"
+        ) from error
+    return folder / "report.html"
+
+
+def headline_columns(results: SuiteResults) -> list[_Column]:
+    """Return the metrics of the summary, each with the origins found."""
+    return [
+        _Column(BY_NAME[name], style.origins(run.metrics[name].origin for run in results.runs))
+        for name in HEADLINE
+    ]
+
+
+def _write_files(folder: Path, results: SuiteResults, drawings: list[Drawing]) -> None:
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    for drawing in drawings:
+        write_durably(figures / f"{drawing.name}.png", _bytes(drawing.figure, "png"))
+        write_durably(figures / f"{drawing.name}.svg", _bytes(drawing.figure, "svg"))
+        write_durably(figures / f"{drawing.name}.csv", drawing.table.to_csv(index=False).encode())
+    write_durably(folder / "summary.csv", summary_table(results).to_csv(index=False).encode())
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    """Return the figure's file; the same figure gives the same bytes."""
+    file = io.BytesIO()
+    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+    with style.house_style():
+        figure.savefig(file, format=kind, dpi=style.PNG_DPI, metadata=metadata)
+    return file.getvalue()
+
+
+def _render(results: SuiteResults, drawings: list[Drawing]) -> str:
+    loader = PackageLoader("fqtbench.report", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    images = {
+        d.name: "data:image/svg+xml;base64," + base64.b64encode(_bytes(d.figure, "svg")).decode()
+        for d in drawings
+    }
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        columns=headline_columns(results),
+        metrics=METRICS,
+        drawings=drawings,
+        images=images,
+        show=show,
+        provenance=[_provenance(run) for run in results.runs],
+        origins=style.origins(m.origin for run in results.runs for m in run.metrics.values()),
+    )
+
+
+def _provenance(run: RunResult) -> dict[str, str]:
+    d = run.description
+    git = d["environment"]["git"]
+    commit = "not in a git clone"
+    if git is not None:
+        commit = f"{git['commit'] or 'no commit'}{' with uncommitted changes' if git['dirty'] else ''}"
+    manifest = d["firmware"]["manifest"]
+    return {
+        "run id": d["run_id"],
+        "suite point": run.label,
+        "board": f"{d['board']['name']} ({d['identity']['board']['title']})",
+        "probe": str(d["board"]["probe"]),
+        "serial line": str(d["board"]["serial"]),
+        "device id": f"{d['device'].get('device_id', 0):016x}",
+        "cycles": f"{d['board']['cycles']}; timing model: {d['timing_model_id'] or 'none, a counter'}",
+        "power": d["power_model_id"],
+        "firmware": f"build {d['firmware']['build_id']}, sha256 {d['firmware']['sha256']}",
+        "toolchain": str(manifest.get("toolchain", "not stated")),
+        "model image": f"{d['image']['bytes']} bytes, sha256 {d['image']['sha256']}",
+        "network": f"{d['image']['parameters']} parameters, {d['image']['macs_forward']} MACs forward",
+        "dataset": f"{d['dataset']['name']}, {d['dataset']['n_train']} training and {d['dataset']['n_test']} test "
+        f"samples, {d['dataset']['licence']}, {d['dataset']['source']}, sha256 {d['dataset']['sha256']}",
+        "seed": str(d["identity"]["seed"]),
+        "checked against the reference": f"{d['verified_steps']} steps, bit-identical"
+        if d["verified_steps"]
+        else "no",
+        "perturbed": "yes: frames were sent again" if d["perturbed"] else "no",
+        "fqtbench": f"{d['environment']['fqtbench']}, {commit}",
+        "python": f"{d['environment']['python']} on {d['environment']['platform']}",
+        "libraries": ", ".join(
+            f"{name} {version}" for name, version in d["environment"]["libraries"].items()
+        ),
+        "time": f"{d['started']} to {d['ended']}",
+    }

@@ -1,0 +1,124 @@
+"""Promise: nothing a worker does holds up its parent for longer than the deadline, and no worker outlives the pool."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fqtbench.bench.job import Charge, FlashJob
+from fqtbench.bench.pool import MAX_ATTEMPTS, Pool, Task
+from fqtbench.board import BoardInstance, load_models
+from fqtbench.errors import BoardError, DeviceError, LinkError
+
+WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+MODEL = load_models()["nrf52840"]
+DEADLINE_S = 60.0
+Events = list[tuple[str, str, dict[str, Any]]]
+
+
+def _pool(n_boards: int = 1) -> Pool:
+    boards = [
+        BoardInstance(name=f"board-{i}", model="nrf52840", probe=str(i), serial="x") for i in range(n_boards)
+    ]
+    return Pool([Charge(instance=board, model=MODEL) for board in boards], WORKER)
+
+
+def _task(folder: Path, script: str, name: str = "run 1", deadline_s: float = DEADLINE_S) -> Task:
+    return Task(name, "nrf52840", FlashJob(elf=Path("x"), image=folder / script), deadline_s)
+
+
+def _run(pool: Pool, tasks: list[Task]) -> Events:
+    events: Events = []
+    with pool:
+        pool.run(tasks, lambda task, board, event: events.append((task.name, board, event)))
+    return events
+
+
+def _failing(pool: Pool, task: Task) -> tuple[Events, BaseException]:
+    events: Events = []
+    with pytest.raises(BoardError) as caught, pool:
+        pool.run([task], lambda task, board, event: events.append((task.name, board, event)))
+    return events, caught.value
+
+
+def _assert_gone(events: Events) -> None:
+    pids = {event["pid"] for _, _, event in events if event["event"] == "pid"}
+    assert pids
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_tasks_are_shared_among_boards_and_each_is_done_once(tmp_path: Path) -> None:
+    events = _run(_pool(2), [_task(tmp_path, "ok", f"run {i}") for i in range(7)])
+    assert sorted(name for name, _, event in events if event["event"] == "done") == [
+        f"run {i}" for i in range(7)
+    ]
+    assert {board for _, board, _ in events} == {"board-0", "board-1"}
+    _assert_gone(events)
+
+
+@pytest.mark.parametrize("script", ["silent", "deaf"])
+def test_a_worker_that_is_late_is_ended(tmp_path: Path, script: str) -> None:
+    began_s = time.monotonic()
+    events, error = _failing(_pool(), _task(tmp_path, script, deadline_s=2.0))
+    assert "run 1 on board board-0: not done within its deadline of 2 s" in str(error)
+    assert time.monotonic() - began_s < DEADLINE_S
+    _assert_gone(events)
+
+
+def test_a_worker_that_dies_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    _, error = _failing(_pool(), _task(tmp_path, "crash"))
+    expected = (
+        "run 1 on board board-0: its worker process ended unexpectedly (exit code 9): boom at address 0"
+    )
+    assert expected in str(error)
+
+
+def test_a_worker_that_prints_garbage_is_reported(tmp_path: Path) -> None:
+    _, error = _failing(_pool(), _task(tmp_path, "garbage"))
+    assert "this is no event" in str(error)
+
+
+def test_a_link_that_fails_once_is_tried_again_on_a_fresh_worker(tmp_path: Path) -> None:
+    events = _run(_pool(), [_task(tmp_path, "link-once")])
+    kinds = [event["event"] for _, _, event in events]
+    assert kinds == ["pid", "retry", "pid", "done"]
+    assert len({event["pid"] for _, _, event in events if event["event"] == "pid"}) == 2
+
+
+def test_a_link_that_keeps_failing_is_given_up(tmp_path: Path) -> None:
+    events, error = _failing(_pool(), _task(tmp_path, "link"))
+    assert isinstance(error, LinkError)
+    assert [event["event"] for _, _, event in events].count("pid") == MAX_ATTEMPTS
+
+
+def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
+    events, error = _failing(_pool(), _task(tmp_path, "device"))
+    assert isinstance(error, DeviceError)
+    assert str(error) == "run 1 on board board-0: no answer"
+    assert [event["event"] for _, _, event in events].count("pid") == 1
+
+
+def test_ctrl_c_ends_every_worker(tmp_path: Path) -> None:
+    events: Events = []
+
+    def interrupt(task: Task, board: str, event: dict[str, Any]) -> None:
+        events.append((task.name, board, event))
+        if len(events) == 2:
+            raise KeyboardInterrupt
+
+    began_s = time.monotonic()
+    tasks = [_task(tmp_path, "silent", "run 1"), _task(tmp_path, "deaf", "run 2")]
+    with pytest.raises(KeyboardInterrupt), _pool(2) as pool:
+        pool.run(tasks, interrupt)
+    assert time.monotonic() - began_s < DEADLINE_S
+    _assert_gone(events)
+
+
+def test_a_task_for_a_board_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    task = _task(tmp_path, "ok")
+    task.model = "teapot"
+    with pytest.raises(BoardError, match="no board of model teapot"):
+        _run(_pool(), [task])

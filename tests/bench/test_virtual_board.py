@@ -1,0 +1,182 @@
+"""Promise: a suite runs end to end on a (virtual) board; and when the board misbehaves, that is one clear line."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import serial
+from elftools.elf.elffile import ELFFile
+
+from fqtbench.bench.firmware import load_firmware
+from fqtbench.bench.job import Charge, FlashJob
+from fqtbench.bench.pool import Pool, Task
+from fqtbench.board import BoardInstance, load_models
+from fqtbench.experiment import journal
+from fqtbench.experiment.results import load_results
+from fqtbench.probe import Probe
+from tests.bench.conftest import bench_file, virtual_board
+from tests.experiment import suites
+
+DEADLINE_S = 240
+REPRODUCIBLE = ("steps.parquet", "evaluations.parquet", "epochs.parquet", "weights.npz")
+MODEL = load_models()["nrf52840"]
+
+
+def _command(suite: Path, out: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "fqtbench.cli", "run", str(suite), "--out", str(out), *options]
+
+
+def _run(suite: Path, out: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        _command(suite, out, *options), capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+
+
+def _assert_one_line(done: "subprocess.CompletedProcess[str]", code: int, expected: str) -> None:
+    """The last line says it all, and no traceback came before it."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("fqtbench: ")
+    assert re.search(expected, last), last
+
+
+def _hashes(out: Path) -> list[dict[str, str]]:
+    entries = journal.read(out / "journal").entries[1:]
+    return [{name: entry["files"][name] for name in REPRODUCIBLE} for entry in entries]
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    return suites.write(tmp_path, suites.tiny())
+
+
+def test_a_suite_runs_end_to_end_and_again_to_the_same_bits(tmp_path: Path) -> None:
+    """Two runs on one board, and both again in another folder: same cycles, same weights, firmware flashed once."""
+    suite = suites.write(tmp_path, suites.tiny(sweep={"seed": [1, 2]}))
+    first = _run(suite, tmp_path / "one", "--json")
+    assert first.returncode == 0, first.stderr
+    summary = json.loads(first.stdout)
+    assert [run["label"] for run in summary["runs"]] == ["seed=1", "seed=2"]
+    assert Path(summary["report"]).is_file()
+
+    runs = load_results(tmp_path / "one").runs
+    assert all(run.description["verified_steps"] == 16 for run in runs)
+    assert all(run.metrics["step_s"].origin == "modelled" and run.metrics["step_s"].exact for run in runs)
+    assert not any(run.description["perturbed"] for run in runs)
+    firmware_bytes = load_firmware(MODEL).flash_bytes
+    assert runs[0].description["flash"]["programmed_bytes"] > firmware_bytes
+    assert runs[1].description["flash"]["skipped_bytes"] >= firmware_bytes
+
+    assert _run(suite, tmp_path / "two").returncode == 0
+    assert _hashes(tmp_path / "one") == _hashes(tmp_path / "two")
+
+
+def test_a_kill_leaves_no_process_and_resume_completes(tmp_path: Path, suite: Path) -> None:
+    marker = uuid.uuid4().hex
+    process = subprocess.Popen(
+        _command(suite, tmp_path / "out"),
+        env=os.environ | {"FQTBENCH_TEST": marker},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("epoch 1" in line for line in process.stderr)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=DEADLINE_S)
+    _, alive = psutil.wait_procs(_marked(marker), timeout=60)
+    assert not alive
+    assert _run(suite, tmp_path / "out", "--resume").returncode == 0
+    assert len(_hashes(tmp_path / "out")) == 1
+
+
+def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path, suite: Path) -> None:
+    marker = uuid.uuid4().hex
+    process = subprocess.Popen(
+        _command(suite, tmp_path / "out"),
+        env=os.environ | {"FQTBENCH_TEST": marker},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("epoch 1" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("fqtbench: interrupted")
+    assert not _marked(marker)
+
+
+def _marked(marker: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("FQTBENCH_TEST") == marker:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_no_such_probe(tmp_path: Path, suite: Path) -> None:
+    bench = bench_file(tmp_path, probe="000000001", serial="/dev/null")
+    _assert_one_line(_run(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk"), 3, "000000001")
+
+
+def test_a_serial_port_in_use(tmp_path: Path, suite: Path, board: dict[str, Any]) -> None:
+    bench = bench_file(tmp_path, probe=board["probe"], serial=board["serial"])
+    with serial.Serial(board["serial"], exclusive=True):
+        done = _run(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk")
+    _assert_one_line(done, 3, "another program holds the serial port")
+
+
+def test_a_silent_device(tmp_path: Path, suite: Path, board: dict[str, Any]) -> None:
+    """The serial line is that of a chip without firmware."""
+    with virtual_board() as other:
+        bench = bench_file(tmp_path, probe=board["probe"], serial=other["serial"])
+        done = _run(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk")
+    _assert_one_line(done, 3, "no answer to HELLO")
+
+
+def test_a_device_with_another_firmware(tmp_path: Path, suite: Path, board: dict[str, Any]) -> None:
+    """The serial line is that of another board, which runs another build."""
+    firmware = load_firmware(MODEL)
+    elf = tmp_path / "other.elf"
+    data = bytearray(firmware.path.read_bytes())
+    with firmware.path.open("rb") as file:
+        offset = ELFFile(file).get_section_by_name(".build_id")["sh_offset"]
+    data[offset] ^= 0xFF
+    elf.write_bytes(data)
+    with virtual_board() as other:
+        instance = BoardInstance(name="other", model="nrf52840", probe=other["probe"], serial=other["serial"])
+        with Pool([Charge(instance=instance, model=MODEL)]) as pool:
+            pool.run([Task("flash", "nrf52840", FlashJob(elf=elf), DEADLINE_S)], lambda *_: None)
+        bench = bench_file(tmp_path, probe=board["probe"], serial=other["serial"])
+        done = _run(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk")
+    _assert_one_line(done, 3, "has build id .*, just flashed was ")
+
+
+def test_a_device_that_resets_in_mid_run(tmp_path: Path, board: dict[str, Any]) -> None:
+    suite = suites.write(tmp_path, suites.tiny(training=suites.TINY["training"] | {"epochs": 5000}))
+    bench = bench_file(tmp_path, probe=board["probe"], serial=board["serial"])
+    process = subprocess.Popen(
+        _command(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("epoch 1" in line for line in process.stderr)
+    with Probe(board["probe"], MODEL.pyocd_target) as probe:
+        probe.reset()
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 3
+    assert re.search(r"reset", errors.strip().splitlines()[-1])
+    assert "Traceback" not in errors

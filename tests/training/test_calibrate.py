@@ -1,0 +1,39 @@
+"""Promise: a freshly compiled network begins near chance, whatever its layers: ranges and scales are sound."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fqtbench.datasets import load
+from fqtbench.training.compile import Memory, compile_model
+from fqtbench.training.reference import Trainer
+from fqtbench.training.spec import NetworkSpec, TrainingSpec
+
+_HEAD = {"type": "fully_connected", "units": 10, "relu": False}
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [_HEAD],
+        [{"type": "max_pool", "size": 4}, {"type": "flatten"}, _HEAD],
+        [{"type": "conv2d", "filters": 4}, {"type": "global_average_pool"}, _HEAD],
+        [{"type": "conv2d", "filters": 4, "relu": False}, {"type": "max_pool"}, _HEAD],
+        [{"type": "fully_connected", "units": 16}, {"type": "fully_connected", "units": 16}, _HEAD],
+    ],
+)
+def test_it_begins_near_chance_and_learns(layers: list[dict[str, Any]]) -> None:
+    data = load("fashion-mnist-12k").subset(400, 20)
+    network = NetworkSpec.model_validate({"layers": layers})
+    model = compile_model(
+        network, TrainingSpec(), data.train_x[:32], data.train_y[:32], 10, Memory(1 << 20, 1 << 20), 0, 400
+    )
+    trainer = Trainer(model.image)
+    losses = [
+        float(trainer.train(x.tobytes(), int(y)).loss)
+        for x, y in zip(data.train_x, data.train_y, strict=True)
+    ]
+    assert np.mean(losses[:16]) < 2 * math.log(10)
+    assert np.mean(losses[-100:]) < np.mean(losses[:100])
