@@ -1,0 +1,69 @@
+"""Promise: the wheel is the whole product: it lists, compiles and flashes outside the clone, with nothing from it."""
+
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_TINY_SUITE: Final = """
+name: tiny
+boards: [virtual-nrf52840]
+dataset: {name: fashion-mnist-12k, train: 32, test: 20}
+network:
+  layers:
+    - {type: max_pool, size: 7}
+    - {type: fully_connected, units: 10, relu: false}
+training: {batch: 16}
+verify: 32
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the wheel alone; its dependencies come from this environment. Returns its bin."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(_ROOT)]
+    subprocess.run(build, check=True, timeout=120, capture_output=True)
+    (wheel,) = folder.glob("fqtbench-*.whl")
+    environment = folder / "venv"
+    venv.create(environment, with_pip=False)
+    (site,) = environment.glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    ours = Path(pytest.__file__).parents[1]
+    (site / "dependencies.pth").write_text(f"{ours}\n")
+    return environment / "bin"
+
+
+def _run(bin_folder: Path, cwd: Path, *arguments: str) -> str:
+    command = [str(bin_folder / "python"), "-m", "fqtbench.cli", *arguments]
+    done = subprocess.run(command, cwd=cwd, timeout=120, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_its_code_and_data_come_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    script = (
+        "import fqtbench, fqtbench.paths as p, json\n"
+        "names = ['boards/nrf52840.toml', 'experiments/quickstart.yaml', 'firmware/prebuilt/nrf52840.elf']\n"
+        "print(json.dumps([fqtbench.__file__, *(str(p.share(n)) for n in names if p.share(n).is_file())]))\n"
+    )
+    done = subprocess.run(
+        [str(installed / "python"), "-c", script], cwd=tmp_path, timeout=60, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    assert len(found) == 4
+    assert all(str(_ROOT) not in path for path in found)
+
+
+def test_it_trains_on_a_virtual_board_outside_the_clone(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(_TINY_SUITE)
+    _run(installed, tmp_path, "run", "tiny.yaml", "--out", "out")
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert len((tmp_path / "out" / "summary.csv").read_text().splitlines()) == 2
