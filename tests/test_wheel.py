@@ -55,7 +55,12 @@ def test_its_code_and_data_come_from_the_wheel(installed: Path, tmp_path: Path) 
         "print(json.dumps([fqtbench.__file__, *(str(p.share(n)) for n in names if p.share(n).is_file())]))\n"
     )
     done = subprocess.run(
-        [str(installed / "python"), "-c", script], cwd=tmp_path, timeout=60, capture_output=True, text=True, check=True
+        [str(installed / "python"), "-c", script],
+        cwd=tmp_path,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = json.loads(done.stdout)
     assert len(found) == 4

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -163,3 +164,32 @@ def test_gdb_breaks_steps_and_reads_through_stock_pyocd(probe_id: str) -> None:
         "set and stepped 6\n",
     ):
         assert expected in done.stdout, done.stdout + done.stderr
+
+
+def test_stock_pyocd_flashes_resets_and_reads(probe_id: str, tmp_path: Path) -> None:
+    content = random.Random(2).randbytes(8192)
+    image = tmp_path / "content.bin"
+    image.write_bytes(content)
+    port = probe_id.rpartition(":")[2]
+    where = ["-u", f"remote:localhost:{port}", "-t", CHIP]
+
+    def pyocd(*arguments: str) -> str:
+        command = [sys.executable, "-m", "pyocd", *arguments]
+        done = subprocess.run(command, timeout=DEADLINE_S, capture_output=True, text=True, check=True)
+        return done.stdout + done.stderr
+
+    pyocd("flash", *where, str(image), "--base-address", "0x40000")
+    pyocd("reset", *where)
+    words = pyocd("cmd", *where, "-c", "read32 0x40000 16")
+    assert f"{int.from_bytes(content[:4], 'little'):08x}" in words
+
+
+def test_a_board_ends_at_once_when_its_input_closes_even_while_the_core_runs(
+    board: subprocess.Popen[str], probe_id: str
+) -> None:
+    with Probe(probe_id, CHIP) as probe:
+        probe.flash(PROGRAM)
+        probe.reset()
+    assert board.stdin is not None
+    board.stdin.close()
+    assert board.wait(DEADLINE_S) == 0

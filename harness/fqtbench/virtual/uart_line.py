@@ -102,9 +102,13 @@ class TcpLine:
         return [self._listener.fileno()] + ([self._client.fileno()] if self._client else [])
 
     def poll(self) -> bytes:
-        """Accept a client, send it what waits, return what it has sent."""
-        self._accept()
+        """Send the client what waits, return what it has sent; then take a new one if there is none."""
         self._flush()
+        data = self._receive()
+        self._accept()
+        return data
+
+    def _receive(self) -> bytes:
         if self._client is None:
             return b""
         try:
