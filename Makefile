@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check firmware clean
+.PHONY: demo test soak check firmware results clean
 
 demo: $(VENV)/.demo
 	@rm -rf out/demo
@@ -12,6 +12,10 @@ demo: $(VENV)/.demo
 
 test: check
 	@$(BIN)/python -m pytest -q
+
+# What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants.
+soak: $(VENV)/.dev
+	@for name in uart disturbance kills; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check -q harness tests firmware benchmarks
@@ -21,6 +25,11 @@ check: $(VENV)/.dev
 # Rebuild the prebuilt firmware; needs Debian's gcc-arm-none-eabi 12.2, with which it comes out bit for bit the same.
 firmware: $(VENV)/.dev
 	@$(MAKE) -C firmware PYTHON=$(CURDIR)/$(BIN)/python
+
+# Make the committed figures again: the two suites, every promise, the README's table. Commit first: it clones.
+results: $(VENV)/.dev
+	@for name in suites uart speed flash disturbance kills clean_clone readme; do \
+		$(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	@rm -rf $(VENV) build dist out

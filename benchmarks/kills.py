@@ -71,7 +71,11 @@ def main() -> None:
             subprocess.run(_command(suite, out), check=True, timeout=_DEADLINE_S, stdout=subprocess.DEVNULL)
             runs = [entry["run_id"] for entry in _recorded(out)]
             sound += len(runs) == len(set(runs)) == _RUNS
-            print(json.dumps({"kills": kills, "runs": len(runs), "last_resume_s": round(time.monotonic() - begin, 1)}))
+            print(
+                json.dumps(
+                    {"kills": kills, "runs": len(runs), "last_resume_s": round(time.monotonic() - begin, 1)}
+                )
+            )
     kept = sound == folders
     keep("kills", Promise(8, f"SIGKILL of the orchestrator at {_KILLS} random instants, then `--resume`",
                           "every run recorded once, no orphan",

@@ -1,6 +1,7 @@
 """A promised figure: what it is, what was measured, and the command that shows it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,13 +21,16 @@ class Promise(NamedTuple):
 
 
 def keep(name: str, promise: Promise) -> None:
-    """Print the figure and write results/promises/NAME.json."""
+    """Print the figure and write results/promises/NAME.json.
+
+    With FQTBENCH_STRICT in the environment a broken promise ends the program.
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps(promise._asdict(), indent=2, ensure_ascii=False) + "\n")
-    print(
-        f"{promise.what}: {promise.value} ({'kept' if promise.kept else 'NOT KEPT'}: {promise.bound})",
-        flush=True,
-    )
+    verdict = "kept" if promise.kept else "NOT KEPT"
+    print(f"{promise.what}: {promise.value} ({verdict}: {promise.bound})", flush=True)
+    if not promise.kept and os.environ.get("FQTBENCH_STRICT"):
+        raise SystemExit(f"{name}: the promise is not kept")
 
 
 def load_all() -> list[Promise]:
