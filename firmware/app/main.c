@@ -94,6 +94,7 @@ static void hello(const struct wire_frame *frame)
         link_refuse(&link, WIRE_BAD_VERSION, WIRE_VERSION);
         return;
     }
+    chip_count_cycles();
     struct {
         uint32_t nonce;
         uint16_t protocol, arith_id;

@@ -31,6 +31,9 @@ void chip_start(void);
  * comes. Never sleeps over a byte: call it in a loop with link_poll. */
 void chip_wait(bool may_sleep);
 
+/* Let the cycle counter count. A debugger that detaches may have stopped it, so the app asks again with each session. */
+void chip_count_cycles(void);
+
 /* The core's cycle counter, 32 bits, wraps. */
 uint32_t chip_cycles(void);
 

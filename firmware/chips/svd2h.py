@@ -25,6 +25,7 @@ WANTED: Final[dict[str, dict[str, list[str]]]] = {
         "P0": ["OUTSET", "OUTCLR", "DIRSET", "PIN_CNF[8]"],
         "P1": ["OUTSET", "OUTCLR", "DIRSET"],
         "POWER": ["RESETREAS", "DCDCEN"],
+        "UICR": ["APPROTECT"],
         "UARTE0": [
             "INTERRUPT", "TASKS_STARTRX", "TASKS_STOPRX", "TASKS_STARTTX", "EVENTS_RXDRDY", "EVENTS_ENDRX",
             "EVENTS_ENDTX", "EVENTS_RXTO", "EVENTS_RXSTARTED", "SHORTS", "INTENSET", "INTENCLR", "ENABLE",

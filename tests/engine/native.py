@@ -12,7 +12,7 @@ from tests.tools import require
 
 _ENGINE: Final = Path(__file__).resolve().parents[2] / "firmware" / "engine"
 _FLAGS: Final = (
-    *("-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC"),
+    *("-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-strict-aliasing", "-shared", "-fPIC"),
     *("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"),
 )
 _REGION_BYTES: Final = 1 << 20

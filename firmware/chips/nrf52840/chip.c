@@ -14,6 +14,12 @@
 
 #define SPIN_CYCLES 20u /* of one turn of the loop below: 16 + SUBS 1 + taken branch 1 + P, P = 1..3 */
 
+/* From build code F on the debug port stays open only if hardware and software both ask for it after each reset: UICR says
+ * HwDisabled, and the firmware writes SwDisable. Not in the SVD: Nordic's MDK, nrf52840.h, NRF_APPROTECT_Type (base
+ * 0x40000000, DISABLE at 0x558) and nrf52_approtect.h. */
+#define APPROTECT_DISABLE REGISTER(0x40000558u)
+#define APPROTECT_OPEN 0x5Au /* HwDisabled in UICR, SwDisable in DISABLE */
+
 static uint32_t reset_reason;
 
 static void read_reset_reason(void)
@@ -45,8 +51,15 @@ static void read_reset_reason(void)
     reset_reason = reason;
 }
 
+static void keep_debug_port_open(void)
+{
+    if ((UICR_APPROTECT & 0xFFu) == APPROTECT_OPEN)
+        APPROTECT_DISABLE = APPROTECT_OPEN;
+}
+
 void chip_start(void)
 {
+    keep_debug_port_open();
     read_reset_reason();
     POWER_DCDCEN = POWER_DCDCEN_DCDCEN_ENABLED; /* the DK carries the inductor that this needs */
     NVMC_ICACHECNF = NVMC_ICACHECNF_CACHEEN_ENABLED;
@@ -56,13 +69,16 @@ void chip_start(void)
     for (uint32_t polls = 0; CLOCK_EVENTS_HFCLKSTARTED == 0 && polls < HFXO_PATIENCE_POLLS; polls++)
         chip_spin_us(HFXO_POLL_US);
 
-    DEMCR |= DEMCR_TRCENA;
-    DWT_CYCCNT = 0;
-    DWT_CTRL |= DWT_CTRL_CYCCNTENA;
-
+    chip_count_cycles();
     P1_OUTCLR = TRIGGER_BIT;
     P1_DIRSET = TRIGGER_BIT;
     uart_start();
+}
+
+void chip_count_cycles(void)
+{
+    DEMCR |= DEMCR_TRCENA;
+    DWT_CTRL |= DWT_CTRL_CYCCNTENA;
 }
 
 uint32_t chip_cycles(void)

@@ -133,6 +133,8 @@ void native_reset(void)
 }
 
 void chip_start(void) {}
+
+void chip_count_cycles(void) {}
 uint32_t chip_cycles(void) { return cycles += 1000u; }
 void chip_spin_us(uint32_t us) { (void)us; }
 void chip_trigger(bool high) { (void)high; }
