@@ -242,6 +242,8 @@ static void status(void)
 static void restart(void)
 {
     load_image();
+    if (image_status == FQT_OK && link.memory.slots == fallback_slots)
+        image_status = FQT_BAD_IO; /* as wire_memory found when the chip started */
     const uint32_t reply[2] = {(uint32_t)image_status, image_detail};
     link_reply(&link, WIRE_RESTARTED, reply, sizeof reply);
 }

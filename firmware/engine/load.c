@@ -103,6 +103,9 @@ static bool tensor_good(const struct fqt_net *net, const struct image_tensor *t)
     if (t->init_offset != 0 && !inside(t->init_offset, t->bytes, h->total_bytes)) {
         return false;
     }
+    if ((t->flags & IMAGE_TRAINED_STATE) != 0 && t->region >= FQT_MAX_REGIONS) {
+        return false; /* the checksum reads trained tensors, also while there is no sample */
+    }
     if (t->region == IMAGE_REGION_SAMPLE) {
         return t->dtype == IMAGE_U8 && t->bytes <= h->sample_bytes;
     }
@@ -154,7 +157,7 @@ static bool weights_good(const struct fqt_net *net, const struct image_layer *la
            (weights->flags & net->tensors[layer->plane].flags & net->tensors[layer->bias].flags &
             IMAGE_TRAINED_STATE) != 0 &&
            net->tensors[layer->bias].bytes == 12ull * g.filters &&
-           in_arena(net, layer->scratch, IMAGE_I32, fqt_scratch_bytes(&g)) &&
+           in_arena(net, layer->scratch, IMAGE_I32, fqt_scratch_bytes(&g)) && layer->scratch != layer->out &&
            g.taps * LARGEST_PRODUCT + LARGEST_BIAS <= BOUND_INT32 &&
            windows * LARGEST_ERROR_PRODUCT <= BOUND_INT32 && reach * LARGEST_ERROR_PRODUCT <= BOUND_INT32 &&
            layer->gradient_exponent >= -100 && layer->gradient_exponent <= 100 && layer->error_ratio >= 0.0f &&

@@ -1,5 +1,6 @@
 #include "ring.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "bytes.h"
@@ -133,7 +134,9 @@ enum ring_state ring_look(struct wire_ring *ring, uint32_t max_bytes, uint32_t *
     uint32_t arrived;
     /* First what has arrived, then the search: a 0x00 that lands in between must not be passed over. */
     const bool beyond = !is_blank(ring, (ring->cursor + max_bytes - 1u) % size, 4u);
+    atomic_signal_fence(memory_order_seq_cst);
     const uint32_t reached = reach(ring, max_bytes, &arrived);
+    atomic_signal_fence(memory_order_seq_cst); /* the DMA writes meanwhile: no read may move, no value be kept */
     uint32_t end = search(ring, ring->scanned, reached);
     ring->settled = false;
     if (end == reached) {

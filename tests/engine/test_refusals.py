@@ -70,6 +70,7 @@ def test_the_unpatched_image_is_accepted(engine_library: ctypes.CDLL) -> None:
         (lambda: _patched(_field(im.HEADER, "optimizer"), "<B", 3), 8, 2),
         (lambda: _patched(_tensor(1, "offset"), "<I", 1 << 30), 9, 1),
         (lambda: _patched(_tensor(0, "scale"), "<f", float("nan")), 9, 0),
+        (lambda: _patched(_tensor(0, "flags"), "<B", 1), 9, 0),
         (lambda: _patched(_layer(0, "stride_h"), "<B", 0), 10, 0),
         (lambda: _patched(_layer(1, "in"), "<H", 0), 10, 1),
         (lambda: _patched(_field(im.HEADER, "slots_offset"), "<I", 1 << 20), 11, None),

@@ -2,9 +2,11 @@
 
 import json
 import random
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from fqtbench.errors import DeviceError
+from fqtbench.training import image as im
 from fqtbench.training.compile import CompiledModel, Memory, compile_model
 from fqtbench.training.reference import Trainer
 from fqtbench.training.spec import Conv2d, Flatten, FullyConnected, NetworkSpec, TrainingSpec
@@ -160,3 +164,20 @@ def test_without_an_image_it_says_so(tmp_path: Path) -> None:
     with board(flash_file(tmp_path / "flash.bin", b"")) as line:
         hello = Device(line, reply_timeout_s=60).hello()
     assert hello.image_problem == "there is no model image in its flash; flash one"
+
+
+def test_restarting_does_not_mend_an_image_that_the_wire_can_not_use(
+    model: CompiledModel, tmp_path: Path
+) -> None:
+    """A ring too small for its window: refused at the start, and again by RESTART."""
+    image = bytearray(model.image)
+    assert im.HEADER.fields is not None
+    struct.pack_into("<I", image, int(im.HEADER.fields["ring_half_bytes"][1]), 64)
+    crc = zlib.crc32(bytes(image[im.CRC_START :]))
+    struct.pack_into("<I", image, int(im.HEADER.fields["crc32"][1]), crc)
+    with board(flash_file(tmp_path / "flash.bin", bytes(image))) as line:
+        device = Device(line, reply_timeout_s=60)
+        assert device.hello().image_problem is not None
+        with pytest.raises(DeviceError, match="restarting failed"):
+            device.restart()
+        assert device.hello().image_problem is not None

@@ -179,6 +179,7 @@ static void scatter_row(const struct fqt_geometry *g, const struct fqt_error_job
     uint32_t n = g->w * g->c, row_values = g->kernel_w * g->c, y = oy * g->stride_h;
     struct span rows = clip(y, g->pad_top, g->kernel_h, g->h);
     const uint8_t *error = job->error + oy * g->out_w * g->filters;
+    uint32_t first_slot = (y + rows.first - g->pad_top) % g->kernel_h; /* a division takes time by its operands */
     for (uint32_t ox = 0; ox < g->out_w; ox++) {
         uint32_t x = ox * g->stride_w;
         struct span columns = clip(x, g->pad_left, g->kernel_w, g->w);
@@ -189,9 +190,11 @@ static void scatter_row(const struct fqt_geometry *g, const struct fqt_error_job
                 continue;
             }
             const uint8_t *weights = job->weights + f * g->stored + columns.first * g->c;
+            uint32_t slot = first_slot;
             for (uint32_t ky = rows.first; ky < rows.end; ky++) {
-                add_scaled(job->scratch + (y + ky - g->pad_top) % g->kernel_h * n + at, weights + ky * row_values,
+                add_scaled(job->scratch + slot * n + at, weights + ky * row_values,
                            (columns.end - columns.first) * g->c, e, job->weight_zero);
+                slot = slot + 1u < g->kernel_h ? slot + 1u : 0u;
             }
         }
     }

@@ -57,6 +57,7 @@ class Session:
         self._sent: deque[_Sent] = deque()
         self._asks = 0
         self._asked = False
+        self._asked_at_seq: int | None = None  # the next seq when ASK was sent; None = its answer has come
         self._last_nak: tuple[int, int] | None = None
         self.retransmissions = 0
 
@@ -187,6 +188,7 @@ class Session:
                 f"{self._attempts} times; check cable and power, reset the board and run again"
             )
         self._asked = True
+        self._asked_at_seq = self._next_seq
         self._last_nak = None
         self._line.write(b"\0" + encode(Type.ASK, self._session, 0))
 
@@ -197,7 +199,11 @@ class Session:
             return
         self._last_nak = (expected, grant)
         answered = grant - self._window
-        again = [s for s in self._sent if s.reply is None and (s.seq <= answered or s.seq >= expected)]
+        # The answer to an ASK knows nothing of what was sent after it.
+        end = self._next_seq if self._asked_at_seq is None else self._asked_at_seq
+        self._asked_at_seq = None
+        lost = (s for s in self._sent if s.seq <= answered or expected <= s.seq < end)
+        again = [s for s in lost if s.reply is None]
         for sent in again:
             if sent.times_sent > self._attempts:
                 raise LinkError(
