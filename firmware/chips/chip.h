@@ -27,8 +27,8 @@ extern const uint8_t __build_id[8];
 /* Clocks, caches, supply, pins and cycle counter; the UART is ready for port_receive and port_transmit. */
 void chip_start(void);
 
-/* Let bytes gather for a little while; before that, if `may_sleep` and none have come since the last wait, sleep until one
- * comes. Never sleeps over a byte: call it in a loop with link_poll. */
+/* Let bytes gather for a little while; before that, if `may_sleep` and none have come since that was last so, sleep until
+ * one comes. Never sleeps over a byte: call it in a loop with link_poll. */
 void chip_wait(bool may_sleep);
 
 /* Let the cycle counter count. A debugger that detaches may have stopped it, so the app asks again with each session. */

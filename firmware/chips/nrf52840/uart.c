@@ -114,8 +114,8 @@ void port_rts(bool asserted)
         P0_OUTSET = RTS_BIT;
 }
 
-/* Bytes have come since the last look, or come now out of sleep: let more gather, then the caller looks. The event is
- * cleared only before such a pause, so none is slept over; and while the core computes no interrupt is enabled. */
+/* Let bytes gather, then the caller looks. `may_sleep` ends a search of the ring in pieces: only then the event is cleared, so
+ * that a byte that came between two of its pieces is not slept over. While the core computes no interrupt is enabled. */
 void chip_wait(bool may_sleep)
 {
     if (may_sleep && UARTE0_EVENTS_RXDRDY == 0) {
@@ -126,6 +126,7 @@ void chip_wait(bool may_sleep)
             core_wfi(); /* PRIMASK holds back the handler; an interrupt pending already makes this a no-op */
         UARTE0_INTENCLR = UARTE0_INTENCLR_RXDRDY_CLEAR;
     }
-    UARTE0_EVENTS_RXDRDY = 0;
+    if (may_sleep)
+        UARTE0_EVENTS_RXDRDY = 0;
     chip_spin_us(GATHER_US);
 }
