@@ -1,6 +1,8 @@
 """Promise: a report is drawn from the results folder alone, opens offline, and says origin and unit of everything."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,16 @@ def test_metrics_follow_from_the_step_table(folder: Path) -> None:
         assert run.metrics["step_j"].value == pytest.approx(power_w * total_s / len(last))
         tested = run.evaluations[run.evaluations.epoch == run.evaluations.epoch.max()]
         assert run.metrics["test_accuracy"].value == pytest.approx(np.mean(tested.label == tested.predicted))
+
+
+def test_reading_results_leaves_no_thread_behind(folder: Path) -> None:
+    """A thread of Arrow's that is alive at exit aborts the process now and then."""
+    program = (
+        "import pathlib, psutil, sys; from fqtbench.experiment.results import load_results\n"
+        "threads = psutil.Process().num_threads\n"
+        "before = threads(); load_results(pathlib.Path(sys.argv[1])); sys.exit(threads() - before)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, folder], timeout=60, check=False).returncode == 0
 
 
 def test_origins_are_those_of_board_and_monitor(folder: Path) -> None:

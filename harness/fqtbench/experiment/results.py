@@ -1,12 +1,13 @@
 """Reading a results folder: what the journal commits, nothing else."""
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow
+from pyarrow import parquet
 
 from fqtbench.errors import ResultError
 from fqtbench.experiment import journal
@@ -67,9 +68,7 @@ def load_results(folder: Path) -> SuiteResults:
 def _load_run(folder: Path) -> RunResult:
     try:
         description = json.loads((folder / RESULT).read_text("utf-8"))
-        tables = [
-            pd.read_parquet(io.BytesIO((folder / name).read_bytes())) for name in (STEPS, EVALUATIONS, EPOCHS)
-        ]
+        tables = [_read_table(folder / name) for name in (STEPS, EVALUATIONS, EPOCHS)]
         metrics = {
             name: MetricValue(name, **fields)
             for name, fields in description["metrics"].items()
@@ -78,6 +77,14 @@ def _load_run(folder: Path) -> RunResult:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultError(f"{folder}: a recorded file is missing or unreadable: {error}") from error
     return RunResult(folder, description, metrics, *tables)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet file in this thread alone: Arrow's threads, alive at exit, abort some one exit in thirty."""
+    buffer = pyarrow.BufferReader(path.read_bytes())
+    table = parquet.read_table(buffer, use_threads=False, pre_buffer=False)
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)
+    return frame
 
 
 def summary_table(results: SuiteResults) -> pd.DataFrame:
