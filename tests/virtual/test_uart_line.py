@@ -61,3 +61,12 @@ def test_a_second_client_of_a_socket_is_refused_and_the_first_keeps_its_line() -
             assert _receive(line, 4) == b"next"
     finally:
         line.close()
+
+
+def test_a_link_that_another_board_has_taken_over_is_left_to_it(tmp_path: Path) -> None:
+    link = tmp_path / "uart"
+    first, second = PtyLine(link), PtyLine(link)
+    first.close()
+    assert link.is_symlink()
+    second.close()
+    assert not os.path.lexists(link)

@@ -19,7 +19,9 @@ from fqtbench.virtual.probe_server import ProbeServer
 from fqtbench.virtual.timing import cortex_m4
 from fqtbench.virtual.uart_line import Line, PtyLine, TcpLine
 
-_SLICE_CYCLES: Final = 400_000  # about 2 ms of host time, after which debugger and line are served
+_SLICE_S: Final = 0.002  # host time after which debugger and line are served
+_SLICE_CYCLES: Final = (10_000, 2_000_000)  # bounds of what that may be in virtual time
+_ENOUGH: Final = 2.0  # how much a slice may grow or shrink at once
 _IDLE_S: Final = 1.0
 _DEVICE_ID: Final = 0x5649525455414C31  # "VIRTUAL1": FICR.DEVICEID of a board that nobody made
 
@@ -36,19 +38,35 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _open_line(where: str | None) -> Line:
+    if where == "tcp" or (where is None and sys.platform == "win32"):
+        return TcpLine()
+    try:
+        return PtyLine(Path(where) if where else None)
+    except OSError as error:
+        sys.exit(f"fqtbench virtual: can't publish the UART: {error}; choose another --uart")
+
+
 class Server:
     """A chip, its probe and its line, served in turn."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._flash_file: Path | None = arguments.flash
         self._stats = arguments.stats
-        link = Path(arguments.uart) if arguments.uart not in (None, "tcp") else None
-        self.line: Line = TcpLine() if arguments.uart == "tcp" else PtyLine(link)
+        self.line = _open_line(arguments.uart)
         self.chip = Nrf52840(self.line, _DEVICE_ID)
         if self._flash_file is not None and self._flash_file.exists():
             self.chip.program(0, self._flash_file.read_bytes()[:FLASH_BYTES])
             self.chip.reset(halt=False)
-        self.probe = ProbeServer(self.chip, arguments.probe_port)
+        try:
+            self.probe = ProbeServer(self.chip, arguments.probe_port)
+        except OSError as error:
+            self.line.close()
+            sys.exit(
+                f"fqtbench virtual: can't listen on port {arguments.probe_port}: {error}; "
+                "choose another --probe-port"
+            )
+        self._slice_cycles = 400_000
         self._busy_s = 0.0
         self._closed = threading.Lock()
 
@@ -70,12 +88,23 @@ class Server:
             backlog = self.probe.service()
             self.chip.poll_line()
             if self.chip.runnable:
-                begin = time.perf_counter()
-                self.chip.run(_SLICE_CYCLES)
-                self._busy_s += time.perf_counter() - begin
+                self._run_slice()
             elif not backlog:
                 readers = [*(sock.fileno() for sock in self.probe.readers()), *self.line.readers()]
-                select.select(readers, [sock.fileno() for sock in self.probe.writers()], [], _IDLE_S)
+                writers = [*(sock.fileno() for sock in self.probe.writers()), *self.line.writers()]
+                select.select(readers, writers, [], _IDLE_S)
+
+    def _run_slice(self) -> None:
+        """Run the chip for about `_SLICE_S`; where slices end changes nothing in virtual time."""
+        begin, cycles = time.perf_counter(), self.chip.now
+        self.chip.run(self._slice_cycles)
+        elapsed_s = time.perf_counter() - begin
+        self._busy_s += elapsed_s
+        if self.chip.now - cycles < self._slice_cycles:
+            return  # it did not last to its end: nothing to learn from
+        change = min(max(_SLICE_S / max(elapsed_s, 1e-6), 1 / _ENOUGH), _ENOUGH)
+        low, high = _SLICE_CYCLES
+        self._slice_cycles = min(max(int(self._slice_cycles * change), low), high)
 
     def close(self) -> None:
         """Remove what was published; keep the flash if asked to. Only the first call does anything."""
@@ -101,12 +130,7 @@ def _end_with_stdin(server: Server) -> None:
 def main() -> None:
     """Serve until standard input closes, SIGINT or SIGTERM."""
     arguments = _arguments()
-    try:
-        server = Server(arguments)
-    except OSError as error:
-        sys.exit(
-            f"fqtbench virtual: can't listen on port {arguments.probe_port}: {error}; choose another --probe-port"
-        )
+    server = Server(arguments)
 
     def stop(*_: object) -> None:
         server.close()

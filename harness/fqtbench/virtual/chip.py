@@ -1,6 +1,7 @@
 """A virtual chip: core, memories, peripherals and time, under the control of a debugger."""
 
 import struct
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -8,6 +9,7 @@ import unicorn
 from unicorn import arm_const as arm
 
 from fqtbench.virtual.cpu import CodeMemory, Cpu, Pricer, Stop
+from fqtbench.virtual.exceptions import Exceptions, LockUp
 from fqtbench.virtual.peripheral import Peripheral
 from fqtbench.virtual.schedule import NEVER, Schedule
 from fqtbench.virtual.system_control import BASE as PPB_BASE
@@ -16,14 +18,6 @@ from fqtbench.virtual.system_control import SystemControl
 from fqtbench.virtual.target import BusFault
 
 _READ_EXECUTE: Final = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
-_HARD_FAULT: Final = 3
-_SVC: Final = 11
-_FIRST_INTERRUPT: Final = 16
-_HFSR_FORCED: Final = 1 << 30
-_EXC_RETURN_HANDLER_MSP: Final = 0xFFFFFFF1
-_EXC_RETURN_THREAD_MSP: Final = 0xFFFFFFF9
-_EXC_RETURN_THREAD_PSP: Final = 0xFFFFFFFD
-_EXCEPTION_CYCLES: Final = 12  # entry and return each: Cortex-M4 TRM, 3.9.1
 _PAGE_BYTES: Final = 0x1000
 
 DFSR_HALTED: Final = 1 << 0
@@ -61,7 +55,8 @@ class Chip:
         self.memory = memory
         self.schedule = Schedule()
         self.schedule.on_earlier = self.cpu.stop_by
-        self.system = SystemControl(self, cpuid)
+        self.system = SystemControl(self, self.schedule, cpuid)
+        self.exceptions = Exceptions(self.cpu, self.system)
         self._engine = self.cpu.engine
         self._engine.mem_map(0, memory.flash_bytes, _READ_EXECUTE)
         self._engine.mem_map(memory.ram_base, memory.ram_bytes)
@@ -90,11 +85,11 @@ class Chip:
         self._map_registers(base, size)
 
     def _map_registers(self, base: int, size: int) -> None:
-        def read(_: unicorn.Uc, offset: int, __: int, ___: object) -> int:
-            return self._read_register(base + offset)
+        def read(_: unicorn.Uc, offset: int, size: int, __: object) -> int:
+            return self._read_part(base + offset, size)
 
-        def write(_: unicorn.Uc, offset: int, __: int, value: int, ___: object) -> None:
-            self._write_register(base + offset, value)
+        def write(_: unicorn.Uc, offset: int, size: int, value: int, __: object) -> None:
+            self._write_part(base + offset, size, value)
 
         self._engine.mmio_map(base, size, read, None, write, None)
         self._windows.append((base, size))
@@ -112,6 +107,20 @@ class Chip:
         peripheral, offset = self._peripheral(address)
         if peripheral:
             peripheral.write(offset, value)
+
+    def _read_part(self, address: int, size: int) -> int:
+        """Return a register or, of its `size` bytes, the part at `address`."""
+        shift = 8 * (address & 3)
+        return self._read_register(address & ~3) >> shift & ((1 << 8 * size) - 1)
+
+    def _write_part(self, address: int, size: int, value: int) -> None:
+        """Write a register; of one on the private bus perhaps only a part, as priorities are written."""
+        word = address & ~3
+        if size < 4 and address >= PPB_BASE:
+            shift = 8 * (address & 3)
+            mask = ((1 << 8 * size) - 1) << shift
+            value = self._read_register(word) & ~mask | value << shift & mask
+        self._write_register(word, value)
 
     def _peripheral(self, address: int) -> tuple[Peripheral | None, int]:
         page = address & ~(_PAGE_BYTES - 1)
@@ -135,7 +144,8 @@ class Chip:
         self._check(address, len(data))
         if self._is_registers(address):
             for offset in range(0, len(data), 4):
-                self._write_register(address + offset, int.from_bytes(data[offset : offset + 4], "little"))
+                word = data[offset : offset + 4]
+                self._write_part(address + offset, len(word), int.from_bytes(word, "little"))
         elif self.memory.ram_base <= address < self.memory.ram_base + self.memory.ram_bytes:
             self._engine.mem_write(address, data)
             self.cpu.forget_code(address, len(data))
@@ -155,6 +165,7 @@ class Chip:
         """EasyDMA reaches RAM only; elsewhere the bytes are lost."""
         if self._in_ram(address, len(data)):
             self._engine.mem_write(address, data)
+            self.cpu.forget_code(address, len(data))
 
     def dma_read(self, address: int, size: int) -> bytes:
         """EasyDMA reads RAM only; elsewhere zeros."""
@@ -206,7 +217,7 @@ class Chip:
     @property
     def runnable(self) -> bool:
         """Whether `run` can advance virtual time."""
-        idle = self._asleep and not self.system.wakes and self.schedule.next_at == NEVER
+        idle = self._asleep and not self.exceptions.wakes and self.schedule.next_at == NEVER
         return not (self.halted or self.locked_up or self.held or idle)
 
     def before_wait(self) -> None:
@@ -222,14 +233,15 @@ class Chip:
             if self._asleep:
                 self._sleep()
                 continue
-            self._take_interrupt()
-            stop = self.cpu.run(min(end, self.schedule.next_at))
-            self._after(stop)
+            self._guarded(self.exceptions.take_pending)
+            if not (self.locked_up or self._reset_requested):
+                self._after(self.cpu.run(min(end, self.schedule.next_at)))
+            self._reset_if_requested()
 
     def _sleep(self) -> None:
         """In WFI time jumps from event to event until an interrupt is pending."""
         self.before_wait()
-        if self.system.wakes:
+        if self.exceptions.wakes:
             self._asleep = False
         elif self.schedule.next_at != NEVER:
             self.cpu.now = max(self.now, self.schedule.next_at)
@@ -240,14 +252,18 @@ class Chip:
                 self._asleep = True
             case Stop.BREAKPOINT if self.debug_enabled:
                 self._enter_debug(DFSR_BKPT)
+            case Stop.BREAKPOINT:
+                self._guarded(self.exceptions.breakpoint)
             case Stop.SUPERVISOR_CALL:
-                self._enter_exception(_SVC)
+                self._guarded(self.exceptions.supervisor_call)
             case Stop.EXCEPTION_RETURN:
-                self._return_from_exception()
-            case Stop.FAULT | Stop.BREAKPOINT:
-                self._fault()
+                self._guarded(self.exceptions.return_from)
+            case Stop.FAULT:
+                self._guarded(lambda: self.exceptions.fault(self.cpu.fault))
             case Stop.DEADLINE:
                 pass
+
+    def _reset_if_requested(self) -> None:
         if self._reset_requested:
             self._reset_requested = False
             self.software_reset()
@@ -256,82 +272,15 @@ class Chip:
         """SYSRESETREQ from code."""
         self.reset(halt=False)
 
-    # -- exceptions (ARMv7-M ARM B1.5) -------------------------------------------------------------------------
-
-    def _take_interrupt(self) -> None:
-        if not self.system.wakes or self._engine.reg_read(arm.UC_ARM_REG_PRIMASK) & 1 or self._exception:
-            return
-        interrupt = self.system.next_interrupt()
-        if interrupt is not None:
-            self.system.acknowledge(interrupt)
-            self._enter_exception(_FIRST_INTERRUPT + interrupt)
-
-    @property
-    def _exception(self) -> int:
-        return int(self._engine.reg_read(arm.UC_ARM_REG_IPSR)) & 0x1FF
-
-    def _fault(self) -> None:
-        if self._exception in (2, _HARD_FAULT):
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except LockUp:
             self.lock_up()
-            return
-        self.system.record_fault(_HFSR_FORCED)
-        self._enter_exception(_HARD_FAULT)
 
     def lock_up(self) -> None:
         """Nothing sensible to execute: the core waits for a reset or the debugger."""
         self.locked_up = True
-
-    def _enter_exception(self, number: int) -> None:
-        """Push the basic frame and go to the handler; no floating-point context is pushed."""
-        read = self._engine.reg_read
-        thread = self._exception == 0
-        process_stack = thread and bool(read(arm.UC_ARM_REG_CONTROL) & 2)
-        xpsr = int(read(arm.UC_ARM_REG_XPSR)) | 1 << 24
-        frame = [*(int(read(r)) for r in _CORE_REGISTERS[:4]), int(read(_CORE_REGISTERS[12])),
-                 int(read(arm.UC_ARM_REG_LR)), self.cpu.pc, xpsr]  # fmt: skip
-        stack = int(read(arm.UC_ARM_REG_SP)) - 32 & ~7
-        try:
-            self._engine.mem_write(stack, struct.pack("<8I", *frame))
-            handler = int.from_bytes(
-                self._engine.mem_read(self.system.vector_table + 4 * number, 4), "little"
-            )
-        except unicorn.UcError:
-            self.lock_up()
-            return
-        self._engine.reg_write(arm.UC_ARM_REG_SP, stack)
-        if process_stack:
-            self._engine.reg_write(arm.UC_ARM_REG_CONTROL, int(read(arm.UC_ARM_REG_CONTROL)) & ~2)
-            link = _EXC_RETURN_THREAD_PSP
-        else:
-            link = _EXC_RETURN_THREAD_MSP if thread else _EXC_RETURN_HANDLER_MSP
-        self._engine.reg_write(arm.UC_ARM_REG_LR, link)
-        self._engine.reg_write(arm.UC_ARM_REG_IPSR, number)
-        self._jump(handler)
-
-    def _return_from_exception(self) -> None:
-        link = self.cpu.pc | 1
-        if link == _EXC_RETURN_THREAD_PSP:
-            self._engine.reg_write(
-                arm.UC_ARM_REG_CONTROL, int(self._engine.reg_read(arm.UC_ARM_REG_CONTROL)) | 2
-            )
-        stack = int(self._engine.reg_read(arm.UC_ARM_REG_SP))
-        try:
-            frame = struct.unpack("<8I", self._engine.mem_read(stack, 32))
-        except unicorn.UcError:
-            self.lock_up()
-            return
-        for register, value in zip(
-            (*_CORE_REGISTERS[:4], _CORE_REGISTERS[12], arm.UC_ARM_REG_LR), frame, strict=False
-        ):
-            self._engine.reg_write(register, value)
-        self._engine.reg_write(arm.UC_ARM_REG_SP, stack + 32 + (4 if frame[7] & 1 << 9 else 0))
-        self._engine.reg_write(arm.UC_ARM_REG_IPSR, frame[7] & 0x1FF)
-        self._engine.reg_write(arm.UC_ARM_REG_XPSR, frame[7])
-        self._jump(frame[6])
-
-    def _jump(self, address: int) -> None:
-        self.cpu.now += _EXCEPTION_CYCLES
-        self.cpu.pc = address
 
     # -- debugger ----------------------------------------------------------------------------------------------
 
@@ -340,9 +289,8 @@ class Chip:
         self.halt_reason |= reason
 
     def halt(self) -> None:
-        """Enter debug state."""
+        """Enter debug state; a core that sleeps goes on sleeping when it is resumed, unless its PC is written."""
         self.locked_up = False
-        self._asleep = False
         self._enter_debug(DFSR_HALTED)
 
     def resume(self) -> None:
@@ -351,12 +299,14 @@ class Chip:
 
     def step(self) -> None:
         """Execute one instruction."""
-        self.halted = False
+        self.halted = self._asleep = False
         self._after(self.cpu.step())
+        self._reset_if_requested()
         self._enter_debug(DFSR_HALTED)
 
     def reset(self, halt: bool) -> None:
         """Reset core and peripherals; RAM and flash stay."""
+        self.cpu.forget_ram_code()
         self.schedule.clear()
         self.system.reset()
         for peripheral in self._pages.values():
@@ -369,6 +319,7 @@ class Chip:
         write(arm.UC_ARM_REG_MSP, stack & ~3)
         write(arm.UC_ARM_REG_SP, stack & ~3)
         write(arm.UC_ARM_REG_LR, 0xFFFFFFFF)
+        write(arm.UC_ARM_REG_XPSR, 1 << 24)
         self.cpu.pc = entry
         self.reset_peripherals()
         if halt:
@@ -385,13 +336,18 @@ class Chip:
             value = int(self._engine.reg_read(_CORE_REGISTERS[index]))
             return value & ~1 if index == 15 else value
         if index == _REGSEL_SPECIAL:
-            return int.from_bytes(bytes(int(self._engine.reg_read(r)) & 0xFF for r in _SPECIAL), "little")
+            masks = (1, 0xFF, 1, 7)  # Unicorn keeps a bit of its own in CONTROL
+            values = (int(self._engine.reg_read(r)) & mask for r, mask in zip(_SPECIAL, masks, strict=True))
+            return int.from_bytes(bytes(values), "little")
         register = self._float_register(index)
         return int(self._engine.reg_read(register)) if register else 0
 
     def write_register(self, index: int, value: int) -> None:
         """Write a core register."""
         if index == 15:
+            if value & ~1 != self.cpu.pc:
+                self._asleep = False
+                self.diverted()
             self.cpu.pc = value
         elif index < len(_CORE_REGISTERS):
             self._engine.reg_write(_CORE_REGISTERS[index], value)
@@ -402,6 +358,9 @@ class Chip:
             register = self._float_register(index)
             if register:
                 self._engine.reg_write(register, value)
+
+    def diverted(self) -> None:
+        """A debugger has sent the core elsewhere: what the program waits for holds it no longer."""
 
     @staticmethod
     def _float_register(index: int) -> int:

@@ -3,65 +3,55 @@
 A native hook, called at the start of each block, first compares the time with the deadline and stops there if it is
 reached: *before* counting, so totals don't depend on where the CPU was stopped. Otherwise it adds the block's price
 and goes on. A block without a price stops the CPU once; Python decodes and prices it, and it never stops again.
+
+Two kinds of block are treated apart. One that may unmask interrupts (CPS, MSR) never keeps its price, so that the CPU
+comes back behind it, wherever slices end. One that a debugger cuts in two, by a breakpoint or by steps, is counted in
+parts that add up to the whole.
+
+The time that a register access sees is that of the end of its block.
 """
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import unicorn
-from numba import carray, cfunc, types
 from unicorn import arm_const as arm
-from unicorn.unicorn_py3 import unicorn as unicorn_binding
+
+from fqtbench.virtual.block_hook import (
+    DEADLINE,
+    FIELDS,
+    FLASH_BYTES,
+    HEADER,
+    INSTRUCTIONS,
+    NOW,
+    PAUSED,
+    PREVIOUS_END,
+    RAM_BASE,
+    RAM_BYTES,
+    STOPPED,
+    STOPPED_AT,
+    STOPPED_SIZE,
+    TAKEN_CYCLES,
+    install,
+)
 
 Pricer = Callable[[bytes, int], tuple[int, int]]  # code, address -> cycles, instructions
-
-# Layout of the table shared with the native hook: a header of int64, then four int64 a halfword of code.
-_NOW, _DEADLINE, _PREVIOUS_END, _INSTRUCTIONS, _STOPPED_AT, _STOPPED_SIZE, _STOPPED, _TAKEN_CYCLES = range(8)
-_FLASH_BYTES, _RAM_BASE, _RAM_BYTES, _PAUSED = range(8, 12)
-_HEADER: Final = 16
-_FIELDS: Final = 4  # cycles, instructions, executions, entries by a jump
-_UNBOUNDED: Final = 1 << 40  # shape for carray, which does not check it
 
 _FOREVER: Final = 0xFFFF_FFFE  # end address for emu_start that no code reaches
 
 _CODE_HALT: Final = 7  # Unicorn's number of a BKPT
 _CODE_EXCEPTION_RETURN: Final = 8  # of a branch to EXC_RETURN
 _CODE_SVC: Final = 2
+_CODE_PREFETCH_ABORT: Final = 3
+_CODE_DATA_ABORT: Final = 4
+_WIDE_PREFIX: Final = 0xE800  # first halfword of a 32-bit instruction (ARMv7-M ARM A5.1)
 
-_library = unicorn_binding.uclib
-_emu_stop = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(
-    ctypes.cast(_library.uc_emu_stop, ctypes.c_void_p).value or 0
-)
-
-
-@cfunc(types.void(types.voidptr, types.uint64, types.uint32, types.CPointer(types.int64)))  # type: ignore[untyped-decorator]
-def _on_block(engine: Any, address: int, size: int, table: Any) -> None:
-    t = carray(table, (_UNBOUNDED,))
-    if t[_PAUSED] != 0:
-        return
-    a = types.uint64(address)
-    # unsigned, so that an index costs no check for a negative one
-    flash_bytes = types.uint64(t[_FLASH_BYTES])
-    place = a if a < flash_bytes else flash_bytes + a - types.uint64(t[_RAM_BASE])
-    i = types.uint64(_HEADER) + (place >> types.uint64(1)) * types.uint64(_FIELDS)
-    now, cycles = t[_NOW], t[i]
-    if now >= t[_DEADLINE] or cycles == 0:
-        t[_STOPPED_AT] = types.int64(address)
-        t[_STOPPED_SIZE] = types.int64(size)
-        t[_STOPPED] = 1
-        _emu_stop(engine)
-        return
-    if t[_PREVIOUS_END] != types.int64(a):
-        now += t[_TAKEN_CYCLES]
-        t[i + types.uint64(3)] += 1
-    t[_NOW] = now + cycles
-    t[_INSTRUCTIONS] += t[i + types.uint64(1)]
-    t[i + types.uint64(2)] += 1
-    t[_PREVIOUS_END] = types.int64(a) + types.int64(size)
+_PAGE_BYTES: Final = 4096  # no block is longer: a translation ends at its page's end
+_STEP_WINDOW_BYTES: Final = 32  # code behind a step that its price may depend on
+_HINTS: Final = (0xBF10, 0xBF20)  # YIELD, WFE: Unicorn calls them invalid, behind them
 
 
 class Stop(Enum):
@@ -73,6 +63,34 @@ class Stop(Enum):
     SUPERVISOR_CALL = auto()
     EXCEPTION_RETURN = auto()
     FAULT = auto()
+
+
+class Refusal(Enum):
+    """What the core could not do."""
+
+    LOAD_STORE = auto()
+    FETCH = auto()
+    UNDEFINED = auto()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why the CPU stopped with `Stop.FAULT`; `address` is that of a load, a store or a fetch."""
+
+    refusal: Refusal
+    address: int
+
+
+@dataclass(frozen=True)
+class BlockCount:
+    """How often a basic block ran: the material of a profile."""
+
+    address: int
+    size: int
+    cycles: int  # of one execution, without taken jumps
+    instructions: int  # of one execution
+    executions: int
+    jumps: int  # executions that began with a taken jump to the block
 
 
 @dataclass(frozen=True)
@@ -93,51 +111,41 @@ class Cpu:
         self._price = price
         self._memory = memory
         n_halfwords = (memory.flash_bytes + memory.ram_bytes) // 2
-        self._table = np.zeros(_HEADER + _FIELDS * n_halfwords, np.int64)
-        self._table[_FLASH_BYTES] = memory.flash_bytes
-        self._table[_RAM_BASE], self._table[_RAM_BYTES] = memory.ram_base, memory.ram_bytes
-        self._table[_TAKEN_CYCLES] = taken_cycles
-        self._blocks = self._table[_HEADER:].reshape(n_halfwords, _FIELDS)
-        self._sizes: dict[int, int] = {}
+        self._table = np.zeros(HEADER + FIELDS * n_halfwords, np.int64)
+        self._table[FLASH_BYTES] = memory.flash_bytes
+        self._table[RAM_BASE], self._table[RAM_BYTES] = memory.ram_base, memory.ram_bytes
+        self._table[TAKEN_CYCLES] = taken_cycles
+        self._blocks = self._table[HEADER:].reshape(n_halfwords, FIELDS)
+        self._sizes: dict[int, int] = {}  # bytes of a priced block, by address
         self._interrupt: int | None = None
         self._breakpoints: list[int] = []
         self._at_breakpoint = False
-        self._hook_blocks()
+        self._ram_code_pages: set[int] = set()
+        self._ram_hooks: list[int] = []
+        self.fault = Fault(Refusal.UNDEFINED, 0)
+        install(self.engine, self._table)
         self.engine.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
-
-    def _hook_blocks(self) -> None:
-        handle = ctypes.c_size_t()
-        status = _library.uc_hook_add(
-            self.engine._uch,
-            ctypes.byref(handle),
-            ctypes.c_int(unicorn.UC_HOOK_BLOCK),
-            ctypes.c_void_p(_on_block.address),
-            ctypes.c_void_p(self._table.ctypes.data),
-            ctypes.c_uint64(1),
-            ctypes.c_uint64(0),
-        )
-        if status != unicorn.UC_ERR_OK:
-            raise RuntimeError(f"Unicorn refused the block hook: status {status}")
+        self.engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
 
     # -- time ----------------------------------------------------------------------------------------------
 
     @property
     def now(self) -> int:
         """Cycles since power-on."""
-        return int(self._table[_NOW])
+        return int(self._table[NOW])
 
     @now.setter
     def now(self, cycles: int) -> None:
-        self._table[_NOW] = cycles
+        self._table[NOW] = cycles
 
     @property
     def instructions(self) -> int:
         """Instructions executed since power-on."""
-        return int(self._table[_INSTRUCTIONS])
+        return int(self._table[INSTRUCTIONS])
 
     def stop_by(self, deadline: int) -> None:
         """Bring the deadline forward; callable while the CPU runs, from a register access."""
-        self._table[_DEADLINE] = min(int(self._table[_DEADLINE]), deadline)
+        self._table[DEADLINE] = min(int(self._table[DEADLINE]), deadline)
 
     # -- registers -----------------------------------------------------------------------------------------
 
@@ -150,69 +158,208 @@ class Cpu:
     def pc(self, address: int) -> None:
         """Go on at `address`; a jump made from outside costs nothing."""
         self.engine.reg_write(arm.UC_ARM_REG_PC, address | 1)
-        self._table[_PREVIOUS_END] = address & ~1
+        self._table[PREVIOUS_END] = address & ~1
 
     # -- running -------------------------------------------------------------------------------------------
 
     def run(self, deadline: int) -> Stop:
-        """Run until the first block that begins at or after `deadline`, or until something else stops the core."""
-        self._table[_DEADLINE] = deadline
-        while True:
-            self._table[_STOPPED] = 0
-            self._interrupt = None
-            try:
-                self.engine.emu_start(self.pc | 1, _FOREVER)
-            except unicorn.UcError:
-                return Stop.FAULT
-            if self._at_breakpoint:
-                self._at_breakpoint = False
-                return Stop.BREAKPOINT
-            if self._interrupt is not None:
-                return _STOPS.get(self._interrupt, Stop.FAULT)
-            if not self._table[_STOPPED]:
-                return Stop.WAIT
-            if self.now >= int(self._table[_DEADLINE]):
-                return Stop.DEADLINE
-            self._price_block(int(self._table[_STOPPED_AT]), int(self._table[_STOPPED_SIZE]))
+        """Run until the first block that begins at or after `deadline`, or until something else stops the core.
 
-    def step(self) -> Stop:
-        """Run one instruction for a debugger: one cycle, not counted in any block."""
-        self._table[_PAUSED] = 1
+        `Stop.DEADLINE` may come early: behind a block that may unmask interrupts, and after `stop_by`.
+        """
+        self._table[DEADLINE] = deadline
+        while True:
+            self._table[STOPPED] = 0
+            stop = self._emulate()
+            if stop is not None:
+                return stop
+            if not self._table[STOPPED]:
+                return Stop.WAIT
+            if self.now >= int(self._table[DEADLINE]):
+                return Stop.DEADLINE
+            address, size = int(self._table[STOPPED_AT]), int(self._table[STOPPED_SIZE])
+            if _may_unmask(self._price_block(address, size)):
+                return self._run_alone(address)
+
+    def _run_alone(self, address: int) -> Stop:
+        """Run the block at `address`, and come back behind it."""
+        self._table[DEADLINE] = self.now + 1
+        self._table[STOPPED] = 0
+        stop = self._emulate()
+        self._blocks[self._index(address), 0] = 0
+        if stop is not None:
+            return stop
+        return Stop.DEADLINE if self._table[STOPPED] else Stop.WAIT
+
+    def _emulate(self, count: int = 0) -> Stop | None:
+        """Let Unicorn run; return why it stopped, or None if its own hook or a WFI did it."""
         self._interrupt = None
-        self.engine.ctl_flush_tb()  # translations made without the instruction count would ignore it
+        self._at_breakpoint = False
+        while True:
+            try:
+                self.engine.emu_start(self.pc | 1, _FOREVER, count=count)
+            except unicorn.UcError as error:
+                if self._is_behind_hint(error):
+                    if count:
+                        return None
+                    continue
+                self._record_fault(error)
+                return Stop.FAULT
+            break
+        if self._at_breakpoint:
+            self._uncount(self.pc)
+            return Stop.BREAKPOINT
+        return None if self._interrupt is None else self._interrupted(self._interrupt)
+
+    def _interrupted(self, number: int) -> Stop:
+        stop = _STOPS.get(number, Stop.FAULT)
+        if stop in (Stop.FAULT, Stop.BREAKPOINT):
+            self.fault = Fault(_REFUSALS.get(number, Refusal.UNDEFINED), self.pc)
+            self._uncount(self.pc)
+        return stop
+
+    def _is_behind_hint(self, error: unicorn.UcError) -> bool:
+        if error.errno != unicorn.UC_ERR_INSN_INVALID:
+            return False
         try:
-            self.engine.emu_start(self.pc | 1, _FOREVER, count=1)
+            return int.from_bytes(self.engine.mem_read(self.pc - 2, 2), "little") in _HINTS
         except unicorn.UcError:
-            return Stop.FAULT
-        finally:
-            self.engine.ctl_flush_tb()
-            self._table[_PAUSED] = 0
-            self._at_breakpoint = False
-            self._table[_PREVIOUS_END] = self.pc
-        self.now += 1
-        return Stop.DEADLINE if self._interrupt is None else _STOPS.get(self._interrupt, Stop.FAULT)
+            return False
+
+    def _record_fault(self, error: unicorn.UcError) -> None:
+        if error.errno in (unicorn.UC_ERR_FETCH_UNMAPPED, unicorn.UC_ERR_FETCH_PROT):
+            self.fault = Fault(Refusal.FETCH, self.pc)
+        elif error.errno in _LOAD_STORE_ERRORS:
+            self.fault = Fault(Refusal.LOAD_STORE, self.fault.address)
+        else:
+            self.fault = Fault(Refusal.UNDEFINED, self.pc)
+        self._uncount(self.pc)
+
+    def _on_refused(self, _: unicorn.Uc, __: int, address: int, ___: int, ____: int, _____: object) -> bool:
+        self.fault = Fault(Refusal.LOAD_STORE, address)
+        return False
 
     def _on_interrupt(self, engine: unicorn.Uc, number: int, _: object) -> None:
         self._interrupt = number
         engine.emu_stop()
 
-    def _price_block(self, address: int, size: int) -> None:
-        cycles, instructions = self._price(bytes(self.engine.mem_read(address, size)), address)
+    def _uncount(self, address: int) -> None:
+        """Take back what the running block was charged for its part from `address` on, which has not been executed."""
+        end = int(self._table[PREVIOUS_END])
+        if 0 < end - address <= _PAGE_BYTES:
+            cycles, instructions = self._price_code(address, end)
+            self._table[NOW] -= cycles
+            self._table[INSTRUCTIONS] -= instructions
+            self._table[PREVIOUS_END] = address
+
+    def step(self) -> Stop:
+        """Run one instruction for a debugger, counted as it would be in the course of its block."""
+        begin = self.pc
+        if (
+            self._table[PREVIOUS_END] != begin
+        ):  # stopped by a deadline behind a jump, before its cycles were counted
+            self._table[NOW] += self._table[TAKEN_CYCLES]
+            self._table[PREVIOUS_END] = begin
+        self._table[PAUSED] = 1
+        self.engine.ctl_flush_tb()  # translations made without the instruction count would ignore it
+        try:
+            stop = self._emulate(count=1)
+        finally:
+            self.engine.ctl_flush_tb()
+            self._table[PAUSED] = 0
+            self._at_breakpoint = False
+        self._table[PREVIOUS_END] = self.pc
+        if stop is not Stop.FAULT:
+            self._count_step(begin)
+        return Stop.DEADLINE if stop is None else stop
+
+    def _count_step(self, begin: int) -> None:
+        size = self._instruction_bytes(begin)
+        behind = begin + size
+        end = min(behind + _STEP_WINDOW_BYTES, (behind // _PAGE_BYTES + 1) * _PAGE_BYTES)
+        cycles = self._price_code(begin, end)[0] - self._price_code(behind, end)[0]
+        if self.pc != behind:
+            cycles = self._price_code(begin, behind)[0] + int(self._table[TAKEN_CYCLES])
+        self._table[NOW] += cycles
+        self._table[INSTRUCTIONS] += 1
+
+    def _instruction_bytes(self, address: int) -> int:
+        halfword = int.from_bytes(self.engine.mem_read(address, 2), "little")
+        return 4 if halfword >= _WIDE_PREFIX else 2
+
+    # -- prices ----------------------------------------------------------------------------------------------
+
+    def _price_block(self, address: int, size: int) -> bytes:
+        """Price a block; return its code."""
+        code = bytes(self.engine.mem_read(address, size))
+        cycles, instructions = self._price(code, address)
         self._blocks[self._index(address), :2] = max(cycles, 1), instructions
         self._sizes[address] = size
+        if address >= self._memory.ram_base:
+            self._watch_ram(address, size)
+        return code
+
+    def _price_code(self, begin: int, end: int) -> tuple[int, int]:
+        return self._price(bytes(self.engine.mem_read(begin, end - begin)), begin)
 
     def _index(self, address: int) -> int:
         memory = self._memory
         offset = address if address < memory.flash_bytes else memory.flash_bytes + address - memory.ram_base
         return offset >> 1
 
+    def block_counts(self) -> list[BlockCount]:
+        """Return the counts of every block whose code is still there, in order of address."""
+        counts = []
+        for address, size in sorted(self._sizes.items()):
+            cycles, instructions, executions, jumps = (int(v) for v in self._blocks[self._index(address)])
+            if not cycles:  # a block that never keeps its price
+                cycles, instructions = self._price_code(address, address + size)
+            counts.append(BlockCount(address, size, cycles, instructions, executions, jumps))
+        return counts
+
     # -- code that changes -----------------------------------------------------------------------------------
 
     def forget_code(self, address: int, size: int) -> None:
-        """Drop prices and translations of code in [address, address + size)."""
-        first, last = self._index(address), self._index(address + size - 1)
-        self._blocks[first : last + 1, :2] = 0
+        """Drop prices, counts and translations of code that touches [address, address + size)."""
+        first, last = self._index(address), self._index(address + max(size, 1) - 1)
+        lowest = max(first - _PAGE_BYTES // 2, 0)
+        if not self._blocks[lowest : last + 1, 1].any():
+            return
+        for block in [a for a, n in self._sizes.items() if a < address + size and address < a + n]:
+            self._blocks[self._index(block)] = 0
+            del self._sizes[block]
         self.engine.ctl_remove_cache(address, address + size)
+
+    def forget_ram_code(self) -> None:
+        """Drop all code in RAM; stores are fast again."""
+        self.forget_code(self._memory.ram_base, self._memory.ram_bytes)
+        self._unwatch_ram()
+
+    def _watch_ram(self, address: int, size: int) -> None:
+        """Notice stores to pages with code: Unicorn would go on with what it has translated."""
+        pages = {address // _PAGE_BYTES, (address + size - 1) // _PAGE_BYTES}
+        if pages <= self._ram_code_pages:
+            return
+        for page in pages - self._ram_code_pages:
+            begin = page * _PAGE_BYTES
+            self._ram_hooks.append(
+                self.engine.hook_add(
+                    unicorn.UC_HOOK_MEM_WRITE, self._on_store, begin=begin, end=begin + _PAGE_BYTES - 1
+                )
+            )
+        self._ram_code_pages |= pages
+        self.engine.ctl_flush_tb()  # stores translated before would not look
+
+    def _unwatch_ram(self) -> None:
+        for handle in self._ram_hooks:
+            self.engine.hook_del(handle)
+        if self._ram_hooks:
+            self.engine.ctl_flush_tb()
+        self._ram_hooks.clear()
+        self._ram_code_pages.clear()
+
+    def _on_store(self, _: unicorn.Uc, __: int, address: int, size: int, ___: int, ____: object) -> None:
+        self.forget_code(address, size)
 
     def set_breakpoints(self, addresses: frozenset[int]) -> None:
         """Stop before the instructions at these addresses."""
@@ -224,13 +371,27 @@ class Cpu:
         self.engine.ctl_flush_tb()
 
     def _on_breakpoint(self, engine: unicorn.Uc, address: int, size: int, _: object) -> None:
-        if not self._table[_PAUSED]:
+        if not self._table[PAUSED]:
             self._at_breakpoint = True
             engine.emu_stop()
 
 
+def _may_unmask(code: bytes) -> bool:
+    """Tell whether a block ends with CPSIE or MSR; both end a translation (ARMv7-M ARM, B5.2)."""
+    last = int.from_bytes(code[-2:], "little")
+    before = int.from_bytes(code[-4:-2], "little")
+    return last & 0xFFF8 == 0xB660 or (before & 0xFFE0 == 0xF380 and last & 0xD000 == 0x8000)
+
+
+_LOAD_STORE_ERRORS: Final = (
+    unicorn.UC_ERR_READ_UNMAPPED,
+    unicorn.UC_ERR_WRITE_UNMAPPED,
+    unicorn.UC_ERR_READ_PROT,
+    unicorn.UC_ERR_WRITE_PROT,
+)
 _STOPS: Final = {
     _CODE_HALT: Stop.BREAKPOINT,
     _CODE_SVC: Stop.SUPERVISOR_CALL,
     _CODE_EXCEPTION_RETURN: Stop.EXCEPTION_RETURN,
 }
+_REFUSALS: Final = {_CODE_PREFETCH_ABORT: Refusal.FETCH, _CODE_DATA_ABORT: Refusal.LOAD_STORE}

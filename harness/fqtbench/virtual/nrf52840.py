@@ -13,7 +13,7 @@ from fqtbench.virtual.chip import Chip
 from fqtbench.virtual.cpu import CodeMemory
 from fqtbench.virtual.flow import Flow
 from fqtbench.virtual.gpio import Gpio
-from fqtbench.virtual.nvmc import WRITE, Nvmc
+from fqtbench.virtual.nvmc import PAGE_BYTES, WRITE, Nvmc
 from fqtbench.virtual.peripheral import PlainRegisters
 from fqtbench.virtual.timing import cortex_m4
 from fqtbench.virtual.uart_line import Line
@@ -110,7 +110,8 @@ class Nrf52840(Chip):
             unicorn.arm_const.UC_CPU_ARM_CORTEX_M4, CPUID, memory, cortex_m4.price, cortex_m4.TAKEN_CYCLES
         )
         self._line = line
-        self._shadow = b""
+        self._before_stores: dict[int, bytes] = {}  # content of flash and UICR when stores were allowed
+        self._diverted = False
         self.constants(FICR_BASE, 0x2000)
         for offset, value in {**_FICR, 0x60: device_id & 0xFFFFFFFF, 0x64: device_id >> 32}.items():
             self._engine.mem_write(FICR_BASE + offset, struct.pack("<I", value))
@@ -140,7 +141,11 @@ class Nrf52840(Chip):
     @property
     def held(self) -> bool:
         """Frozen at the instant where the next host frame begins, without it."""
-        return self.flow.frozen
+        return self.flow.frozen and not self._diverted
+
+    def diverted(self) -> None:
+        """A debugger runs code of its own, as a flash algorithm: it must not wait for a host frame."""
+        self._diverted = True
 
     def poll_line(self) -> None:
         """Take host bytes; a frame that the chip is frozen for begins."""
@@ -156,20 +161,23 @@ class Nrf52840(Chip):
     # -- flash -----------------------------------------------------------------------------------------------
 
     def _open_flash(self, writable: bool) -> None:
-        if writable:
-            self._shadow = bytes(self._engine.mem_read(0, FLASH_BYTES))
-            self._engine.mem_protect(0, FLASH_BYTES, unicorn.UC_PROT_ALL)
-            self._engine.mem_protect(UICR_BASE, UICR_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
-            return
-        self._engine.mem_protect(0, FLASH_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        self._engine.mem_protect(UICR_BASE, UICR_BYTES, unicorn.UC_PROT_READ)
-        written = bytes(self._engine.mem_read(0, FLASH_BYTES))
-        if written != self._shadow:
-            for page in range(0, FLASH_BYTES, 4096):
-                old = self._shadow[page : page + 4096]
-                if written[page : page + 4096] != old:
-                    self._engine.mem_write(page, old)
-                    self.program(page, written[page : page + 4096])
+        memories = ((0, FLASH_BYTES, unicorn.UC_PROT_EXEC), (UICR_BASE, UICR_BYTES, unicorn.UC_PROT_NONE))
+        for base, size, execute in memories:
+            write = unicorn.UC_PROT_WRITE if writable else unicorn.UC_PROT_NONE
+            self._engine.mem_protect(base, size, unicorn.UC_PROT_READ | execute | write)
+            content = bytes(self._engine.mem_read(base, size))
+            if writable:
+                self._before_stores[base] = content
+            elif content != self._before_stores[base]:
+                self._clear_bits(base, self._before_stores[base], content)
+
+    def _clear_bits(self, base: int, before: bytes, stored: bytes) -> None:
+        """Program what stores have written to each page."""
+        for page in range(0, len(before), PAGE_BYTES):
+            old, new = before[page : page + PAGE_BYTES], stored[page : page + PAGE_BYTES]
+            if old != new:
+                self._engine.mem_write(base + page, old)
+                self.program(base + page, new)
 
     def write_flash(self, address: int, data: bytes) -> None:
         """A debugger's write: programs bits while the controller allows it."""
@@ -187,6 +195,7 @@ class Nrf52840(Chip):
     def reset_peripherals(self) -> None:
         """UART lines go idle; access protection takes effect."""
         self.flow.reset()
+        self._diverted = False
         approtect = self._engine.mem_read(APPROTECT, 4)[0]
         self.protected = approtect == APPROTECT_ENABLED
 
@@ -196,9 +205,9 @@ class Nrf52840(Chip):
         self._power.reset_reason |= RESETREAS_SREQ
 
     def lock_up(self) -> None:
-        """Lock-up resets this chip (PS 5.3.6), unless there is no program at all: then it would do so for ever."""
+        """Lock-up resets this chip (PS 5.3.6); not under a debugger, nor without a program: that would never end."""
         entry = int.from_bytes(self._engine.mem_read(4, 4), "little")
-        if entry & 1 and entry < FLASH_BYTES:
+        if entry & 1 and entry < FLASH_BYTES and not self.debug_enabled:
             self._power.reset_reason |= RESETREAS_LOCKUP
             self._reset_requested = True
         else:

@@ -2,10 +2,8 @@
 
 import errno
 import os
-import pty
 import socket
 import tempfile
-import tty
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -20,6 +18,9 @@ class Line(Protocol):
 
     def readers(self) -> list[int]:
         """Return the file descriptors to wait on."""
+
+    def writers(self) -> list[int]:
+        """Return those to wait on until they take the bytes that wait."""
 
     def poll(self) -> bytes:
         """Return what has arrived, without waiting."""
@@ -39,6 +40,11 @@ class PtyLine:
     """
 
     def __init__(self, link: Path | None = None) -> None:
+        import pty  # noqa: PLC0415 - Windows has neither of these two, and needs only the socket
+        import tty  # noqa: PLC0415
+
+        if link is not None and link.exists() and not link.is_symlink():
+            raise FileExistsError(errno.EEXIST, "there is a file already, which is not a link", str(link))
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
@@ -48,13 +54,18 @@ class PtyLine:
             link = self._folder / "uart"
         self._link = link
         link.unlink(missing_ok=True)
-        link.symlink_to(os.ttyname(self._slave))
+        self._name = os.ttyname(self._slave)
+        link.symlink_to(self._name)
         self.url = str(link)
         self._pending = bytearray()
 
     def readers(self) -> list[int]:
         """Return the master's descriptor."""
         return [self._master]
+
+    def writers(self) -> list[int]:
+        """Return the master's descriptor while bytes wait."""
+        return [self._master] if self._pending else []
 
     def poll(self) -> bytes:
         """Return what the host has written; also sends what it had no room for."""
@@ -81,8 +92,9 @@ class PtyLine:
             del self._pending[:sent]
 
     def close(self) -> None:
-        """Remove the link."""
-        self._link.unlink(missing_ok=True)
+        """Remove the link, unless another board has taken the name."""
+        if self._link.is_symlink() and str(self._link.readlink()) == self._name:
+            self._link.unlink(missing_ok=True)
         if self._folder is not None:
             self._folder.rmdir()
 
@@ -100,6 +112,10 @@ class TcpLine:
     def readers(self) -> list[int]:
         """Return listener and client."""
         return [self._listener.fileno()] + ([self._client.fileno()] if self._client else [])
+
+    def writers(self) -> list[int]:
+        """Return the client while bytes wait for it."""
+        return [self._client.fileno()] if self._client and self._pending else []
 
     def poll(self) -> bytes:
         """Send the client what waits, return what it has sent; then take a new one if there is none."""

@@ -1,7 +1,7 @@
 """UARTE with EasyDMA (nRF52840 Product Specification v1.7, 6.34; offsets from Nordic's SVD).
 
-Received bytes are written to RAM lazily: at each register access, at WFI, at the end of a frame, and byte by byte while
-the RXDRDY interrupt is enabled; so nothing that the core can see through registers differs from a byte-by-byte DMA.
+Received bytes are written to RAM lazily: at each register access, at WFI, at the end of a frame, and at each event that
+may interrupt; so nothing that the core can see through registers differs from a byte-by-byte DMA.
 """
 
 from collections.abc import Callable
@@ -44,11 +44,36 @@ _EVENTS: Final = 0x100  # the first event register; bit n of INTEN belongs to th
 _EVENTS_END: Final = 0x180
 _OVERRUN: Final = 1  # ERRORSRC
 _BITS_PER_BYTE: Final = 10  # start, 8 data, stop
-_BAUD_UNIT: Final = 16_000_000 / 2**32  # baud = BAUDRATE · 16 MHz / 2^32, within the table's rounding
+_PERIPHERAL_HZ: Final = 16_000_000  # the UARTE's clock; a bit lasts a whole number of its ticks
+# BAUDRATE to the actual rate in baud (Nordic's SVD, UARTE0.BAUDRATE).
+ACTUAL_BAUD: Final = {
+    0x0004F000: 1205,
+    0x0009D000: 2396,
+    0x0013B000: 4808,
+    0x00275000: 9598,
+    0x003AF000: 14401,
+    0x004EA000: 19208,
+    0x0075C000: 28777,
+    0x00800000: 31250,
+    0x009D0000: 38369,
+    0x00E50000: 55944,
+    0x00EB0000: 57554,
+    0x013A9000: 76923,
+    0x01D60000: 115108,
+    0x03B00000: 231884,
+    0x04000000: 250000,
+    0x07400000: 457143,
+    0x0F000000: 941176,
+    0x10000000: 1_000_000,
+}
+_RESET_BAUDRATE: Final = 0x04000000
 
 
 def _bit(event: int) -> int:
     return 1 << (event - _EVENTS) // 4
+
+
+_RECEIVER_EVENTS: Final = sum(map(_bit, (EVENTS_RXDRDY, EVENTS_ENDRX, EVENTS_ERROR, EVENTS_RXSTARTED)))
 
 
 class Bus(Protocol):
@@ -87,18 +112,22 @@ class Uarte:
 
     def reset(self) -> None:
         """Go to the reset state; a frame on the line is lost."""
-        self._registers = {BAUDRATE: 0x04000000}
+        self._registers = {BAUDRATE: _RESET_BAUDRATE}
         self._inten = 0
         self._events = 0  # a bit per event register that is not 0
         self._frame, self._frame_at, self._delivered = b"", 0, 0
         self._receiving, self._rx_address, self._rx_room, self._rx_count = False, 0, 0, 0
-        self._transmitting = False
-        self._byte_event: Event | None = None
+        self._sending: bytes | None = None
+        self._sending_since, self._sent, self._stopping = 0, 0, False
+        self._end_of_sending: Event | None = None
+        self._arrival: Event | None = None
 
     def _span(self, n_bytes: int) -> int:
         """Cycles of the core that `n_bytes` take on the line."""
-        baud = round(self._registers[BAUDRATE] * _BAUD_UNIT / 100) * 100
-        return n_bytes * _BITS_PER_BYTE * self._clock_hz // max(baud, 100)
+        code = self._registers[BAUDRATE]
+        baud = ACTUAL_BAUD.get(code) or max(code * _PERIPHERAL_HZ >> 32, 1)
+        ticks = round(_PERIPHERAL_HZ / baud)
+        return n_bytes * _BITS_PER_BYTE * ticks * (self._clock_hz // _PERIPHERAL_HZ)
 
     # -- registers -----------------------------------------------------------------------------------------
 
@@ -132,7 +161,7 @@ class Uarte:
             case _:
                 self._registers[offset] = value
         self._update_interrupt()
-        self._watch_bytes()
+        self._watch_arrivals()
 
     def _task(self, offset: int) -> None:
         match offset:
@@ -143,7 +172,7 @@ class Uarte:
             case 0x008:
                 self._start_transmitter()
             case 0x00C:
-                self._raise(EVENTS_TXSTOPPED)
+                self._stop_transmitter()
             case _:
                 self._end_reception()  # FLUSHRX: the FIFO is always empty here
 
@@ -183,7 +212,7 @@ class Uarte:
         if self.flow is not None:
             self.flow.begin_transfer()
         self._schedule.add(at + self._span(len(frame)), self._frame_ends)
-        self._watch_bytes()
+        self._watch_arrivals()
 
     def _frame_ends(self) -> None:
         self.synchronize()
@@ -194,11 +223,18 @@ class Uarte:
             self.flow.end_transfer(ended)
 
     def synchronize(self) -> None:
-        """Bring into RAM what has arrived by now."""
-        if not self._frame:
-            return
+        """Bring into RAM what has arrived by now, and note what has been sent."""
+        if self._sending is not None:
+            sent = min((self._bus.now - self._sending_since) // self._span(1), len(self._sending))
+            if sent > self._sent:
+                self._sent = sent
+                self._raise(EVENTS_TXDRDY)
+        if self._frame:
+            self._take_arrived()
+
+    def _take_arrived(self) -> None:
         elapsed = self._bus.now - self._frame_at
-        arrived = min(elapsed // max(self._span(1), 1), len(self._frame)) if elapsed > 0 else 0
+        arrived = min(elapsed // self._span(1), len(self._frame)) if elapsed > 0 else 0
         while self._delivered < arrived:
             if not self._receiving:
                 self._lose(arrived)
@@ -218,40 +254,62 @@ class Uarte:
         self._registers[ERRORSRC] = self._registers.get(ERRORSRC, 0) | _OVERRUN
         self._raise(EVENTS_ERROR)
 
-    def _watch_bytes(self) -> None:
-        """While RXDRDY interrupts, look at each byte as it arrives."""
-        wanted = bool(self._frame) and bool(self._inten & _bit(EVENTS_RXDRDY))
-        if self._byte_event is not None:
-            self._byte_event.cancel()
-            self._byte_event = None
-        if wanted and self._delivered < len(self._frame):
-            at = self._frame_at + self._span(self._delivered + 1)
-            self._byte_event = self._schedule.add(at, self._byte_arrives)
+    def _watch_arrivals(self) -> None:
+        """While one of the receiver's events interrupts, look when the next one comes."""
+        if self._arrival is not None:
+            self._arrival.cancel()
+            self._arrival = None
+        left = len(self._frame) - self._delivered
+        if not left or not self._inten & _RECEIVER_EVENTS:
+            return
+        each = self._inten & _bit(EVENTS_RXDRDY) or not self._receiving
+        n = 1 if each else min(left, self._rx_room - self._rx_count)
+        self._arrival = self._schedule.add(
+            self._frame_at + self._span(self._delivered + max(n, 1)), self._arrives
+        )
 
-    def _byte_arrives(self) -> None:
-        self._byte_event = None
+    def _arrives(self) -> None:
+        self._arrival = None
         self.synchronize()
-        self._watch_bytes()
+        self._watch_arrivals()
 
     # -- transmitter -----------------------------------------------------------------------------------------
 
     def _start_transmitter(self) -> None:
-        if self._transmitting:
+        if self._sending is not None:
             return
         n = self._registers.get(TXD_MAXCNT, 0) & 0xFFFF
-        data = self._bus.dma_read(self._registers.get(TXD_PTR, 0), n) if n else b""
-        self._transmitting = True
+        self._sending = self._bus.dma_read(self._registers.get(TXD_PTR, 0), n) if n else b""
+        self._sending_since, self._sent = self._bus.now, 0
         self._raise(EVENTS_TXSTARTED)
         if self.flow is not None:
             self.flow.begin_transfer()
-        end = self._bus.now + self._span(n)
-        self._schedule.add(end, lambda: self._transmission_ends(data, end))
+        self._end_transmission_after(n)
 
-    def _transmission_ends(self, data: bytes, at: int) -> None:
-        self._transmitting = False
+    def _end_transmission_after(self, n_bytes: int) -> None:
+        end = self._sending_since + self._span(n_bytes)
+        if self._end_of_sending is not None:
+            self._end_of_sending.cancel()
+        self._end_of_sending = self._schedule.add(end, lambda: self._transmission_ends(n_bytes, end))
+
+    def _stop_transmitter(self) -> None:
+        """The byte on the line is the last; TXSTOPPED comes behind it (PS 6.34.3)."""
+        if self._sending is None:
+            self._raise(EVENTS_TXSTOPPED)
+            return
+        self._stopping = True
+        self._end_transmission_after(min(self._sent + 1, len(self._sending)))
+
+    def _transmission_ends(self, n_bytes: int, at: int) -> None:
+        data = (self._sending or b"")[:n_bytes]
+        self._sending = self._end_of_sending = None
         self._registers[TXD_AMOUNT] = len(data)
         self._transmitted(data)
-        self._raise(EVENTS_TXDRDY)
+        if self._sent < len(data):
+            self._raise(EVENTS_TXDRDY)
         self._raise(EVENTS_ENDTX)
+        if self._stopping:
+            self._stopping = False
+            self._raise(EVENTS_TXSTOPPED)
         if self.flow is not None:
             self.flow.end_transfer(at)

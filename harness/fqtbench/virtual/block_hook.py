@@ -1,0 +1,68 @@
+"""The native hook that Unicorn calls at the start of each basic block, and the table that it works on.
+
+Header fields are indices into an int64 array; behind the header lie four int64 for each halfword of flash, then of RAM:
+a block's cycles (0 = no price), instructions, executions, and executions that began with a taken jump.
+"""
+
+import ctypes
+from typing import Any, Final
+
+import numpy as np
+import unicorn
+from numba import carray, cfunc, types
+from numpy.typing import NDArray
+from unicorn.unicorn_py3 import unicorn as unicorn_binding
+
+NOW, DEADLINE, PREVIOUS_END, INSTRUCTIONS, STOPPED_AT, STOPPED_SIZE, STOPPED, TAKEN_CYCLES = range(8)
+FLASH_BYTES, RAM_BASE, RAM_BYTES, PAUSED = range(8, 12)
+HEADER: Final = 16
+FIELDS: Final = 4  # cycles, instructions, executions, entries by a jump
+_UNBOUNDED: Final = 1 << 40  # shape for carray, which does not check it
+
+
+_library = unicorn_binding.uclib
+_emu_stop = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(
+    ctypes.cast(_library.uc_emu_stop, ctypes.c_void_p).value or 0
+)
+
+
+@cfunc(types.void(types.voidptr, types.uint64, types.uint32, types.CPointer(types.int64)))  # type: ignore[untyped-decorator]
+def on_block(engine: Any, address: int, size: int, table: Any) -> None:
+    t = carray(table, (_UNBOUNDED,))
+    if t[PAUSED] != 0:
+        return
+    a = types.uint64(address)
+    # unsigned, so that an index costs no check for a negative one
+    flash_bytes = types.uint64(t[FLASH_BYTES])
+    place = a if a < flash_bytes else flash_bytes + a - types.uint64(t[RAM_BASE])
+    i = types.uint64(HEADER) + (place >> types.uint64(1)) * types.uint64(FIELDS)
+    now, cycles = t[NOW], t[i]
+    if now >= t[DEADLINE] or cycles == 0:
+        t[STOPPED_AT] = types.int64(address)
+        t[STOPPED_SIZE] = types.int64(size)
+        t[STOPPED] = 1
+        _emu_stop(engine)
+        return
+    if t[PREVIOUS_END] != types.int64(a):
+        now += t[TAKEN_CYCLES]
+        t[i + types.uint64(3)] += 1
+    t[NOW] = now + cycles
+    t[INSTRUCTIONS] += t[i + types.uint64(1)]
+    t[i + types.uint64(2)] += 1
+    t[PREVIOUS_END] = types.int64(a) + types.int64(size)
+
+
+def install(engine: unicorn.Uc, table: NDArray[np.int64]) -> None:
+    """Call the hook for every block that `engine` begins; `table` must outlive it."""
+    handle = ctypes.c_size_t()
+    status = _library.uc_hook_add(
+        engine._uch,
+        ctypes.byref(handle),
+        ctypes.c_int(unicorn.UC_HOOK_BLOCK),
+        ctypes.c_void_p(on_block.address),
+        ctypes.c_void_p(table.ctypes.data),
+        ctypes.c_uint64(1),  # begin > end: everywhere
+        ctypes.c_uint64(0),
+    )
+    if status != unicorn.UC_ERR_OK:
+        raise RuntimeError(f"Unicorn refused the block hook: status {status}")
