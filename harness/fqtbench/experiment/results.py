@@ -81,9 +81,8 @@ def _load_run(folder: Path) -> RunResult:
 
 def _read_table(path: Path) -> pd.DataFrame:
     """Read a Parquet file in this thread alone: Arrow's threads, alive at exit, abort some one exit in thirty."""
-    buffer = pyarrow.BufferReader(path.read_bytes())
-    table = parquet.read_table(buffer, use_threads=False, pre_buffer=False)
-    frame: pd.DataFrame = table.to_pandas(use_threads=False)
+    file = parquet.ParquetFile(pyarrow.BufferReader(path.read_bytes()))
+    frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
     return frame
 
 
