@@ -25,7 +25,7 @@ network:
   layers:
     - {type: conv2d, filters: 4, stride: 2}
     - {type: max_pool, size: 2}
-    - {type: fully_connected, units: 10, relu: false}
+    - {type: fully_connected, units: 10, activation: linear}
 training: {batch: 16}
 sweep: {seed: [1, 2, 3]}
 """

@@ -66,14 +66,14 @@ def bad_suites(tmp_path: Path) -> dict[str, str]:
         "layers": [
             {"type": "conv2d", "filters": 512},
             {"type": "global_average_pool"},
-            {"type": "fully_connected", "units": 10, "relu": False},
+            {"type": "fully_connected", "units": 10, "activation": "linear"},
         ]
     }
     many = {
         "layers": [
             {"type": "flatten"},
             {"type": "fully_connected", "units": 1500},
-            {"type": "fully_connected", "units": 10, "relu": False},
+            {"type": "fully_connected", "units": 10, "activation": "linear"},
         ]
     }
     changes: dict[str, dict[str, object]] = {

@@ -18,7 +18,7 @@ dataset: {name: fashion-mnist-12k, train: 32, test: 20}
 network:
   layers:
     - {type: max_pool, size: 7}
-    - {type: fully_connected, units: 10, relu: false}
+    - {type: fully_connected, units: 10, activation: linear}
 training: {batch: 16}
 verify: 32
 """

@@ -16,6 +16,10 @@
 #define FQT_REQUANTIZE_MAX_SHIFT 32
 #define FQT_UPDATE_MIN_SHIFT 1
 #define FQT_UPDATE_MAX_SHIFT 28
+#define FQT_SUM_MIN_SHIFT 1
+#define FQT_SUM_MAX_SHIFT 30
+#define FQT_WIDE_MIN_SHIFT 1
+#define FQT_WIDE_MAX_SHIFT 46
 
 /* A positive real number as m * 2^-shift, 0 <= m < 2^15. */
 struct fqt_multiplier {
@@ -84,6 +88,26 @@ static inline int32_t fqt_scale_rounded(int32_t acc, struct fqt_multiplier by)
     int32_t low = (int32_t)(((uint32_t)acc & 0xFFFFu) * (uint32_t)by.m >> 16);
     return (high + low + (1 << (by.shift - 17))) >> (by.shift - 16);
 #endif
+}
+
+/* Two positive real numbers as m * 2^-shift with one shift. */
+struct fqt_common_multipliers {
+    int32_t first, second;
+    int32_t shift;
+};
+
+/* The shift is that of the larger number; the smaller one loses bits. */
+static inline struct fqt_common_multipliers fqt_common_multipliers_of(float first, float second)
+{
+    struct fqt_multiplier a = fqt_multiplier_of(first, FQT_SUM_MIN_SHIFT, FQT_SUM_MAX_SHIFT);
+    struct fqt_multiplier b = fqt_multiplier_of(second, FQT_SUM_MIN_SHIFT, FQT_SUM_MAX_SHIFT);
+    struct fqt_multiplier *smaller = a.shift > b.shift ? &a : &b;
+    int32_t shift = a.shift < b.shift ? a.shift : b.shift;
+    int32_t excess = smaller->shift - shift;
+    if (excess > 0) {
+        smaller->m = excess > 15 ? 0 : (smaller->m + (1 << (excess - 1))) >> excess;
+    }
+    return (struct fqt_common_multipliers){a.m, b.m, shift};
 }
 
 static inline int32_t fqt_clamp(int32_t value, int32_t low, int32_t high)

@@ -1,131 +1,137 @@
 /* Backward pass: errors from the head down, weight and bias gradients on the way. */
 #include "internal.h"
 #include "kernels/convolution.h"
+#include "kernels/float32.h"
 
-#define HEADROOM 4.0f /* an output quantum is at least 4 accumulator quanta */
-
-/* Head error p - onehot, float32 in the logits' memory, to uint8 with the exact range of this sample. */
-static void quantize_head_error(const struct fqt_net *net, const struct image_layer *layer)
+/* Fold a sample's gradients into the 12-bit ones of the plane, saturating. */
+static void fold(int16_t *plane, const int32_t *acc, uint32_t n, struct fqt_multiplier by)
 {
-    const uint32_t *bits = fqt_tensor_write(net, layer->in);
-    uint8_t *error = fqt_tensor_write(net, layer->error_in);
-    uint32_t n = net->header->n_classes;
-    float largest = 0.0f;
     for (uint32_t i = 0; i < n; i++) {
-        float magnitude = fqt_float_from_bits(bits[i] & 0x7FFFFFFFu);
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    float scale = largest > 0.0f ? largest / 127.0f : 1.0f;
-    float smallest = fqt_power_of_two(-100);
-    scale = scale < smallest ? smallest : scale;
-    net->tensor_state[layer->error_in].scale = scale;
-    for (uint32_t i = 0; i < n; i++) {
-        int32_t q = fqt_round_to_int(fqt_float_from_bits(bits[i]) / scale);
-        error[i] = (uint8_t)fqt_clamp(FQT_ERROR_ZERO + q, 0, 255);
+        int32_t gradient = (plane[i] >> FQT_RESIDUAL_BITS) + fqt_scale_rounded(acc[i], by);
+        gradient = fqt_clamp(gradient, -FQT_GRADIENT_LIMIT, FQT_GRADIENT_LIMIT);
+        plane[i] = (int16_t)(gradient * FQT_RESIDUAL_ONE + (plane[i] & (FQT_RESIDUAL_ONE - 1)));
     }
 }
 
-static void accumulate_gradient(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g)
+static void add_as_floats(float *plane, const int32_t *acc, uint32_t n, float unit)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        plane[i] = plane[i] + unit * (float)acc[i];
+    }
+}
+
+/* What becomes of a filter's int32 gradients: added to the mini-batch, or at batch 1 applied at once. */
+static void take_gradient(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g, uint32_t filter,
+                          const int32_t *acc, float unit)
+{
+    const struct image_layer *layer = &net->layers[index];
+    uint8_t type = layer->plane != IMAGE_NONE ? net->tensors[layer->plane].dtype : (uint8_t)IMAGE_I8;
+    if (type == IMAGE_I8) {
+        fqt_update_at_once(net, index, filter, acc, unit);
+    } else if (type == IMAGE_F32) {
+        float *plane = fqt_tensor_write(net, layer->plane);
+        add_as_floats(plane + filter * g->stored, acc, g->taps, unit);
+    } else {
+        int16_t *plane = fqt_tensor_write(net, layer->plane);
+        unit = unit * fqt_power_of_two(-net->layer_state[index].gradient_exponent);
+        fold(plane + filter * g->stored, acc, g->taps, fqt_requantize_multiplier(unit));
+    }
+}
+
+static void accumulate_integer(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
+                               struct fqt_selection selection)
 {
     const struct image_layer *layer = &net->layers[index];
     float error_scale = net->tensor_state[layer->error_out].scale;
     float unit = error_scale * net->tensor_state[layer->in].scale;
-    struct fqt_bias bias = fqt_bias_of(net, layer);
+    float *bias_gradient = fqt_tensor_write(net, layer->bias_step);
     struct fqt_gradient_job job = {
         .x = fqt_tensor_read(net, layer->in),
         .error = fqt_tensor_read(net, layer->error_out),
-        .plane = fqt_tensor_write(net, layer->plane),
-        .scratch = fqt_tensor_write(net, layer->scratch),
+        .argmax = g->pool == 2u ? fqt_tensor_read(net, layer->argmax) : NULL,
+        .acc = fqt_tensor_write(net, layer->scratch),
         .x_zero = net->tensor_state[layer->in].zero_point,
-        .by = fqt_requantize_multiplier(unit * fqt_power_of_two(-net->layer_state[index].gradient_exponent)),
     };
-    for (uint32_t f = 0; f < g->filters; f++) {
-        int32_t sum = fqt_convolution_gradient(g, &job, f);
-        bias.gradient[f] = bias.gradient[f] + error_scale * (float)sum;
+    for (uint32_t i = 0; i < selection.n; i++) {
+        uint32_t f = fqt_selected(&selection, i);
+        int32_t sum = (layer->flags & IMAGE_FLAG_TRAINED) != 0 ? fqt_convolution_gradient(g, &job, f)
+                                                               : fqt_error_sum(g, job.error, f);
+        bias_gradient[f] = bias_gradient[f] + error_scale * (float)sum;
+        if ((layer->flags & IMAGE_FLAG_TRAINED) != 0) {
+            take_gradient(net, index, g, f, job.acc, unit);
+        }
     }
 }
 
-static void propagate_error(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g)
+static void accumulate_float(const struct fqt_net *net, const struct image_layer *layer, const struct fqt_geometry *g,
+                             struct fqt_selection selection)
+{
+    float *bias_gradient = fqt_tensor_write(net, layer->bias_step);
+    float *plane = (layer->flags & IMAGE_FLAG_TRAINED) != 0 ? fqt_tensor_write(net, layer->plane) : NULL;
+    for (uint32_t i = 0; i < selection.n; i++) {
+        uint32_t f = fqt_selected(&selection, i);
+        fqt_float_gradient(g, fqt_tensor_read(net, layer->in), fqt_tensor_read(net, layer->error_out), f,
+                           plane != NULL ? plane + f * g->stored : NULL, &bias_gradient[f]);
+    }
+}
+
+static void propagate_integer(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
+                              struct fqt_selection selection)
 {
     const struct image_layer *layer = &net->layers[index];
     struct fqt_layer_state *state = &net->layer_state[index];
-    float weight_scale = net->tensor_state[layer->weights].scale;
-    float ratio = state->error_ratio > HEADROOM * weight_scale ? state->error_ratio : HEADROOM * weight_scale;
-    net->tensor_state[layer->error_in].scale = ratio * net->tensor_state[layer->error_out].scale;
+    struct fqt_tensor_state *in = &net->tensor_state[layer->error_in];
+    const struct fqt_tensor_state *out = &net->tensor_state[layer->error_out];
+    float weight_scale = net->tensor_state[layer->weights].scale, ratio;
+    bool tracking = net->tracking && net->header->error_ranges == IMAGE_ERRORS_TRACKED;
+    if (net->header->error_ranges == IMAGE_ERRORS_FIXED) {
+        ratio = in->scale / out->scale;
+    } else {
+        float least = FQT_HEADROOM * weight_scale;
+        ratio = state->error_ratio > least ? state->error_ratio : least;
+        in->scale = ratio * out->scale;
+    }
     struct fqt_error_job job = {
         .x = fqt_tensor_read(net, layer->in),
         .error = fqt_tensor_read(net, layer->error_out),
+        .argmax = g->pool == 2u ? fqt_tensor_read(net, layer->argmax) : NULL,
         .weights = fqt_tensor_read(net, layer->weights),
         .error_in = fqt_tensor_write(net, layer->error_in),
         .scratch = fqt_tensor_write(net, layer->scratch),
         .weight_zero = net->tensor_state[layer->weights].zero_point,
-        .masked = (layer->flags & IMAGE_FLAG_MASK_INPUT) != 0 ? net->tensor_state[layer->in].zero_point : -1,
+        .selection = selection,
+        .mask = fqt_mask_of_input(net, layer),
         .by = fqt_requantize_multiplier(weight_scale / ratio),
-        .tracking = net->tracking,
+        .tracking = tracking,
     };
     int32_t largest = fqt_convolution_error(g, &job);
-    if (net->tracking && largest > 0) {
+    if (tracking && largest > 0) {
         state->error_ratio = fqt_follow(ratio, (float)largest * weight_scale / 127.0f);
     }
 }
 
-/* error_in(H,W,C): each error at the first maximum, in row-major order, of its window; elsewhere zero. */
-static void backward_max_pool(const struct fqt_net *net, const struct image_layer *layer)
+/* The error goes down through the old weights before they may change. */
+static void backward_weighted(struct fqt_net *net, uint32_t index)
 {
-    const struct image_tensor *in = &net->tensors[layer->in], *out = &net->tensors[layer->out];
-    const uint8_t *x = fqt_tensor_read(net, layer->in);
-    const uint8_t *error = fqt_tensor_read(net, layer->error_out);
-    uint8_t *error_in = fqt_tensor_write(net, layer->error_in);
-    uint32_t c = in->c;
-    memset(error_in, FQT_ERROR_ZERO, fqt_count(in));
-    for (uint32_t oy = 0; oy < out->h; oy++) {
-        for (uint32_t ox = 0; ox < out->w; ox++) {
-            uint32_t corner = (oy * layer->stride_h * in->w + ox * layer->stride_w) * c;
-            for (uint32_t i = 0; i < c; i++, error++) {
-                if (*error == FQT_ERROR_ZERO) {
-                    continue;
-                }
-                uint32_t first = corner + i;
-                for (uint32_t ky = 0; ky < layer->kernel_h; ky++) {
-                    for (uint32_t kx = 0; kx < layer->kernel_w; kx++) {
-                        uint32_t at = corner + (ky * in->w + kx) * c + i;
-                        first = x[at] > x[first] ? at : first;
-                    }
-                }
-                error_in[first] = *error;
-            }
-        }
+    const struct image_layer *layer = &net->layers[index];
+    struct fqt_geometry g = fqt_geometry_of(net, layer);
+    bool is_float = fqt_is_float(net, layer->weights);
+    struct fqt_selection selection = {NULL, g.filters};
+    if (fqt_is_trained(layer)) {
+        selection = fqt_select(net, index);
     }
-}
-
-/* error_in(H,W,C): the channel's error everywhere, zero where a folded ReLU clamped. */
-static void backward_global_average_pool(const struct fqt_net *net, const struct image_layer *layer)
-{
-    const struct image_tensor *in = &net->tensors[layer->in];
-    const uint8_t *x = fqt_tensor_read(net, layer->in);
-    const uint8_t *error = fqt_tensor_read(net, layer->error_out);
-    uint8_t *error_in = fqt_tensor_write(net, layer->error_in);
-    int32_t masked = (layer->flags & IMAGE_FLAG_MASK_INPUT) != 0 ? net->tensor_state[layer->in].zero_point : -1;
-    uint32_t n = (uint32_t)in->h * in->w;
-    for (uint32_t p = 0; p < n; p++) {
-        for (uint32_t i = 0; i < in->c; i++) {
-            uint32_t at = p * in->c + i;
-            error_in[at] = x[at] == masked ? FQT_ERROR_ZERO : error[i];
-        }
+    if (layer->error_in != IMAGE_NONE && is_float) {
+        fqt_float_error(&g, fqt_tensor_read(net, layer->in), fqt_tensor_read(net, layer->error_out),
+                        fqt_tensor_read(net, layer->weights), selection, fqt_tensor_write(net, layer->error_in),
+                        layer->flags);
+    } else if (layer->error_in != IMAGE_NONE) {
+        propagate_integer(net, index, &g, selection);
     }
-}
-
-static void backward_reshaping(struct fqt_net *net, const struct image_layer *layer)
-{
-    const struct image_tensor *in = &net->tensors[layer->in];
-    float scale = net->tensor_state[layer->error_out].scale;
-    if (layer->type == IMAGE_MAX_POOL) {
-        backward_max_pool(net, layer);
-    } else if (layer->type == IMAGE_GLOBAL_AVERAGE_POOL) {
-        backward_global_average_pool(net, layer);
-        scale = scale / (float)((uint32_t)in->h * in->w);
+    if (fqt_is_trained(layer) && is_float) {
+        accumulate_float(net, layer, &g, selection);
+    } else if (fqt_is_trained(layer)) {
+        accumulate_integer(net, index, &g, selection);
     }
-    net->tensor_state[layer->error_in].scale = scale;
 }
 
 void fqt_backward(struct fqt_net *net)
@@ -133,17 +139,13 @@ void fqt_backward(struct fqt_net *net)
     for (uint32_t i = net->header->n_layers; i-- > 0;) {
         const struct image_layer *layer = &net->layers[i];
         if (layer->type == IMAGE_SOFTMAX_CROSS_ENTROPY) {
-            quantize_head_error(net, layer);
-        } else if (fqt_has_weights(layer)) {
-            struct fqt_geometry g = fqt_geometry_of(net, layer);
-            if ((layer->flags & IMAGE_FLAG_TRAINED) != 0) {
-                accumulate_gradient(net, i, &g);
-            }
             if (layer->error_in != IMAGE_NONE) {
-                propagate_error(net, i, &g);
+                fqt_backward_head(net, layer);
             }
-        } else if (layer->error_in != IMAGE_NONE) {
-            backward_reshaping(net, layer);
+        } else if (!fqt_has_weights(layer)) {
+            fqt_backward_map(net, i);
+        } else if (layer->error_out != IMAGE_NONE) {
+            backward_weighted(net, i);
         }
     }
     net->step += 1u;

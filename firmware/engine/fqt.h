@@ -14,7 +14,7 @@
 #include "image.h"
 
 /* Version of the arithmetic; an image compiled for another one is refused. */
-#define FQT_ARITH_ID 1u
+#define FQT_ARITH_ID 2u
 
 enum fqt_status {
     FQT_OK = 0,
@@ -49,9 +49,12 @@ struct fqt_tensor_state {
 
 /* What a layer learns about its own arithmetic. */
 struct fqt_layer_state {
-    float error_ratio;         /* scale of error_in over scale of error_out */
+    float error_ratio;         /* scale of error_in over scale of error_out; of a fork, over the larger of its two */
     int32_t gradient_exponent; /* a gradient unit is 2^gradient_exponent */
     int32_t acc_min, acc_max;  /* smallest and largest tracked accumulator since the last update */
+    float error_max;           /* largest average error so far, decaying */
+    int16_t saturated;         /* a weight left its range since the last update */
+    uint16_t updated;          /* structures that the last sample updated */
 };
 
 struct fqt_outcome {
@@ -90,6 +93,11 @@ bool fqt_update_due(const struct fqt_net *net);
 
 /* Update weights, biases and ranges from the mini-batch. */
 void fqt_update(struct fqt_net *net);
+
+/* Layers whose weights or biases are trained, and how many filters or rows of the i-th of them, in the image's
+ * order, the last fqt_backward updated. */
+uint32_t fqt_n_trained(const struct fqt_net *net);
+uint16_t fqt_structures_updated(const struct fqt_net *net, uint32_t i);
 
 /* CRC-32 over the trained state, in the image's order: weights, residuals, biases, ranges (docs/image.md). */
 uint32_t fqt_checksum(const struct fqt_net *net);

@@ -6,20 +6,28 @@
 #include <stdint.h>
 
 #define IMAGE_MAGIC 0x49545146u /* "FQTI" */
-#define IMAGE_VERSION 1u
+#define IMAGE_VERSION 2u
 #define IMAGE_NONE 0xFFFFu      /* "no such tensor" */
 
 enum image_layer_type {
-    IMAGE_CONV2D = 1,
+    IMAGE_CONVOLUTION = 1,     /* with `groups`; fused with a 2x2 max pool if it has an argmax tensor */
     IMAGE_FULLY_CONNECTED = 2,
     IMAGE_MAX_POOL = 3,
-    IMAGE_GLOBAL_AVERAGE_POOL = 4,
+    IMAGE_AVERAGE_POOL = 4,
     IMAGE_FLATTEN = 5,
-    IMAGE_SOFTMAX_CROSS_ENTROPY = 6
-    /* 7 depthwise, 8 add, 9 average pool, 10 1-D convolution: reserved */
+    IMAGE_SOFTMAX_CROSS_ENTROPY = 6,
+    IMAGE_ADD = 7,             /* out = in + other */
+    IMAGE_FORK = 8,            /* `in` has two readers: backward joins their errors */
+    IMAGE_DEQUANTIZE = 9       /* uint8 to float32; backward quantizes the error */
 };
 
-enum image_dtype { IMAGE_U8 = 0, IMAGE_I16 = 1, IMAGE_I32 = 2, IMAGE_F32 = 3 };
+enum image_dtype { IMAGE_U8 = 0, IMAGE_I16 = 1, IMAGE_I32 = 2, IMAGE_F32 = 3, IMAGE_I8 = 4 };
+
+enum image_normalization { IMAGE_STANDARDIZE = 0, IMAGE_QAS = 1, IMAGE_PLAIN = 2 };
+enum image_rounding { IMAGE_RESIDUAL = 0, IMAGE_STOCHASTIC = 1, IMAGE_NEAREST = 2 };
+enum image_partial { IMAGE_FULL = 0, IMAGE_DYNAMIC = 1, IMAGE_TOP_K = 2, IMAGE_RANDOM_K = 3 };
+enum image_weight_ranges { IMAGE_WEIGHTS_FIXED = 0, IMAGE_WEIGHTS_GROW = 1, IMAGE_WEIGHTS_DYNAMIC = 2 };
+enum image_error_ranges { IMAGE_ERRORS_FIXED = 0, IMAGE_ERRORS_CALIBRATED = 1, IMAGE_ERRORS_TRACKED = 2 };
 
 struct image_header {
     uint32_t magic;
@@ -46,17 +54,20 @@ struct image_header {
     uint32_t ring_half_bytes;
     uint16_t n_slots;
     uint16_t batch;          /* samples per update, >= 1 */
-    uint8_t configuration;   /* 0 uint8; 1 mixed, 2 float32: reserved */
-    uint8_t recipe;          /* 0 best; 1 paper: reserved */
-    uint8_t optimizer;       /* 0 standardized SGD; others reserved */
-    uint8_t rounding;        /* 0 residual plane; 1 stochastic, 2 nearest: reserved */
+    uint8_t configuration;   /* 0 uint8, 1 mixed, 2 float32: for the reader; the tensors' types decide */
+    uint8_t recipe;          /* 0 best, 1 paper: for the reader; the fields below decide */
+    uint8_t normalization;   /* enum image_normalization */
+    uint8_t rounding;        /* enum image_rounding */
     uint16_t track_period;   /* ranges are tracked on samples whose step is a multiple of it */
-    uint8_t residual_bits;   /* 4 */
-    uint8_t partial;         /* 0 full updates; others reserved */
+    uint8_t partial;         /* enum image_partial */
+    uint8_t weight_ranges;   /* enum image_weight_ranges */
+    uint8_t error_ranges;    /* enum image_error_ranges */
+    uint8_t reserved[3];     /* 0 */
     uint32_t seed;
-    float lambda_min;        /* reserved: 1 */
-    float lambda_max;        /* reserved: 1 */
-    uint32_t reserved[4];    /* 0 */
+    float lambda_min;        /* share of a layer's structures updated at least */
+    float lambda_max;
+    float momentum;          /* 0 <= momentum < 1 */
+    uint32_t reserved2[2];   /* 0 */
 };
 
 struct image_tensor {
@@ -67,31 +78,45 @@ struct image_tensor {
     uint32_t offset;         /* in its region */
     uint32_t bytes;
     uint32_t init_offset;    /* in the image: `bytes` of initial content; 0 = starts as zeros */
-    uint16_t h, w, c;        /* shape, NHWC; weights, plane: h filters, w used of c stored (padded to 4) */
+    uint16_t h, w, c;        /* shape, NHWC; weights, plane, velocity: h filters, w used of c stored (padded to 4) */
     uint16_t reserved2;
     float scale;
     int32_t zero_point;
 };
 
 struct image_layer {
-    uint8_t type;
-    uint8_t flags;           /* IMAGE_FLAG_* */
-    uint8_t kernel_h, kernel_w;
-    uint8_t stride_h, stride_w;
-    uint8_t pad_top, pad_left;
-    uint16_t in, out;        /* activations */
-    uint16_t error_in;       /* error of `in`, written by backward; IMAGE_NONE: backward stops here */
+    uint16_t type;
+    uint16_t flags;          /* IMAGE_FLAG_* */
+    uint16_t kernel_h, kernel_w;
+    uint16_t stride_h, stride_w;
+    uint16_t pad_top, pad_left;
+    uint16_t groups;
+    uint16_t in, other, out; /* activations; IMAGE_NONE = no such tensor, here and below */
+    uint16_t error_in;       /* error of `in`, written by backward; none: backward stops here */
+    uint16_t error_other;    /* of `other`; FORK reads it, as it does error_out */
     uint16_t error_out;      /* error of `out`, read by backward */
-    uint16_t weights, plane, bias, scratch;
+    uint16_t weights;        /* uint8 or float32 */
+    uint16_t plane;          /* int16: gradient and residual; int8: residual; float32: gradient */
+    uint16_t velocity;       /* int16 beside uint8 weights, else float32 */
+    uint16_t bias;           /* float32 */
+    uint16_t bias_step;      /* float32: gradients, then velocities if there is momentum */
+    uint16_t bias_folded;    /* int32: the bias in accumulator units */
+    uint16_t argmax;         /* uint8: 2 bits for each pooled output: row << 1 | column of its maximum */
+    uint16_t scratch, selection;
     float error_ratio;       /* initial range of error_in over range of error_out */
     int32_t gradient_exponent; /* initial: a gradient unit is 2^gradient_exponent */
-    uint32_t reserved[2];
 };
 
 enum {
-    IMAGE_FLAG_RELU = 1,       /* clamp the output at its zero point */
-    IMAGE_FLAG_TRAINED = 2,
-    IMAGE_FLAG_MASK_INPUT = 4  /* error_in is zero where `in` sits at its zero point: a folded ReLU clamped it */
+    IMAGE_FLAG_RELU = 1,         /* clamp the output at its zero point */
+    IMAGE_FLAG_RELU6 = 2,        /* with RELU: and at 6 */
+    IMAGE_FLAG_TRAINED = 4,      /* its weights */
+    IMAGE_FLAG_BIAS_TRAINED = 8,
+    IMAGE_FLAG_TRACKED = 16,     /* the output's range follows what is observed */
+    IMAGE_FLAG_MASK_INPUT = 32,  /* error_in is zero where a folded ReLU clamped `in` */
+    IMAGE_FLAG_MASK_INPUT_HIGH = 64, /* with MASK_INPUT: a ReLU6 */
+    IMAGE_FLAG_MASK_OTHER = 128,
+    IMAGE_FLAG_MASK_OTHER_HIGH = 256
 };
 
 enum {

@@ -1,9 +1,7 @@
-/* Access to a loaded network: tensors, geometry, checksum. */
+/* Access to a loaded network: tensors, geometry, masks, checksum. */
 #include "internal.h"
 
-#define BIAS_PARTS 3u /* value, gradient, folded */
-
-const uint8_t *fqt_tensor_read(const struct fqt_net *net, uint32_t tensor)
+const void *fqt_tensor_read(const struct fqt_net *net, uint32_t tensor)
 {
     const struct image_tensor *entry = &net->tensors[tensor];
     if (entry->region == IMAGE_REGION_SAMPLE) {
@@ -21,6 +19,11 @@ void *fqt_tensor_write(const struct fqt_net *net, uint32_t tensor)
     return net->regions[entry->region].base + entry->offset;
 }
 
+bool fqt_has_range(const struct fqt_net *net, const struct image_layer *layer)
+{
+    return (fqt_has_weights(layer) || layer->type == IMAGE_ADD) && net->tensors[layer->out].dtype == IMAGE_U8;
+}
+
 struct fqt_geometry fqt_geometry_of(const struct fqt_net *net, const struct image_layer *layer)
 {
     const struct image_tensor *in = &net->tensors[layer->in];
@@ -29,35 +32,93 @@ struct fqt_geometry fqt_geometry_of(const struct fqt_net *net, const struct imag
     struct fqt_geometry g = {
         .h = 1, .w = 1, .c = weights->w, .out_h = 1, .out_w = 1, .filters = weights->h,
         .kernel_h = 1, .kernel_w = 1, .stride_h = 1, .stride_w = 1, .pad_top = 0, .pad_left = 0,
+        .group_channels = weights->w, .group_filters = weights->h, .pool = 1,
         .taps = weights->w, .stored = weights->c,
     };
-    if (layer->type == IMAGE_CONV2D) {
+    if (layer->type == IMAGE_CONVOLUTION) {
         g.h = in->h;
         g.w = in->w;
         g.c = in->c;
-        g.out_h = out->h;
-        g.out_w = out->w;
+        g.pool = layer->argmax != IMAGE_NONE ? 2u : 1u;
+        g.out_h = out->h * g.pool;
+        g.out_w = out->w * g.pool;
         g.kernel_h = layer->kernel_h;
         g.kernel_w = layer->kernel_w;
         g.stride_h = layer->stride_h;
         g.stride_w = layer->stride_w;
         g.pad_top = layer->pad_top;
         g.pad_left = layer->pad_left;
+        g.group_channels = g.c / layer->groups;
+        g.group_filters = g.filters / layer->groups;
     }
     return g;
 }
 
-struct fqt_bias fqt_bias_of(const struct fqt_net *net, const struct image_layer *layer)
+int32_t fqt_relu6_clamp(const struct fqt_tensor_state *state)
 {
-    uint8_t *base = fqt_tensor_write(net, layer->bias);
-    uint32_t part = net->tensors[layer->bias].bytes / BIAS_PARTS;
-    return (struct fqt_bias){(float *)(void *)base, (float *)(void *)(base + part),
-                             (int32_t *)(void *)(base + 2u * part)};
+    return state->zero_point + fqt_round_to_int(FQT_RELU6_LIMIT / state->scale);
+}
+
+static struct fqt_mask mask_of(const struct fqt_tensor_state *state, bool masked, bool high)
+{
+    struct fqt_mask mask = {FQT_NOT_CLAMPED_LOW, FQT_NOT_CLAMPED_HIGH};
+    if (masked) {
+        mask.low = state->zero_point;
+    }
+    if (masked && high) {
+        mask.high = fqt_relu6_clamp(state);
+    }
+    return mask;
+}
+
+struct fqt_mask fqt_mask_of_input(const struct fqt_net *net, const struct image_layer *layer)
+{
+    return mask_of(&net->tensor_state[layer->in], (layer->flags & IMAGE_FLAG_MASK_INPUT) != 0,
+                   (layer->flags & IMAGE_FLAG_MASK_INPUT_HIGH) != 0);
+}
+
+struct fqt_mask fqt_mask_of_other(const struct fqt_net *net, const struct image_layer *layer)
+{
+    return mask_of(&net->tensor_state[layer->other], (layer->flags & IMAGE_FLAG_MASK_OTHER) != 0,
+                   (layer->flags & IMAGE_FLAG_MASK_OTHER_HIGH) != 0);
+}
+
+struct fqt_mask fqt_output_bounds(const struct fqt_net *net, const struct image_layer *layer)
+{
+    const struct fqt_tensor_state *out = &net->tensor_state[layer->out];
+    struct fqt_mask bounds = {0, 255};
+    if ((layer->flags & IMAGE_FLAG_RELU) != 0) {
+        bounds.low = out->zero_point;
+    }
+    if ((layer->flags & IMAGE_FLAG_RELU6) != 0) {
+        int32_t six = fqt_relu6_clamp(out);
+        bounds.high = six < 255 ? six : 255;
+    }
+    return bounds;
 }
 
 bool fqt_update_due(const struct fqt_net *net)
 {
     return net->in_batch == net->header->batch;
+}
+
+uint32_t fqt_n_trained(const struct fqt_net *net)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < net->header->n_layers; i++) {
+        n += fqt_is_trained(&net->layers[i]) ? 1u : 0u;
+    }
+    return n;
+}
+
+uint16_t fqt_structures_updated(const struct fqt_net *net, uint32_t i)
+{
+    for (uint32_t layer = 0; layer < net->header->n_layers; layer++) {
+        if (fqt_is_trained(&net->layers[layer]) && i-- == 0) {
+            return net->layer_state[layer].updated;
+        }
+    }
+    return 0;
 }
 
 uint32_t fqt_checksum(const struct fqt_net *net)
@@ -83,5 +144,5 @@ const uint8_t *fqt_tensor_bytes(const struct fqt_net *net, uint32_t tensor, uint
     if (offset > bytes || length > bytes - offset) {
         return NULL;
     }
-    return fqt_tensor_read(net, tensor) + offset;
+    return (const uint8_t *)fqt_tensor_read(net, tensor) + offset;
 }

@@ -45,6 +45,7 @@ class Engine:
         library.fqt_forward.restype = _Outcome
         library.fqt_checksum.restype = ctypes.c_uint32
         library.fqt_update_due.restype = ctypes.c_bool
+        library.fqt_structures_updated.restype = ctypes.c_uint16
         library.fqt_tensor_bytes.restype = ctypes.c_void_p
         self._image = _aligned(image)
         self._arena = _aligned(bytes([0xA5]) * arena_bytes)
@@ -89,6 +90,12 @@ class Engine:
         """One forward pass."""
         outcome = self._forward(sample, label, False)
         return Outcome(np.float32(outcome.loss), outcome.predicted, False)
+
+    def structures_updated(self) -> tuple[int, ...]:
+        """Filters or rows that the last sample updated, for each trained layer."""
+        net = self._pointer(self._net)
+        n = int(self._library.fqt_n_trained(net))
+        return tuple(int(self._library.fqt_structures_updated(net, ctypes.c_uint32(i))) for i in range(n))
 
     def checksum(self) -> int:
         """CRC-32 of the trained state."""

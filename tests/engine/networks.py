@@ -1,24 +1,19 @@
-"""Random networks and samples for the engine's tests."""
+"""Random networks, ways of training and samples for the engine's tests."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fqtbench.training.compile import CompiledModel, Memory, compile_model
-from fqtbench.training.spec import (
-    Conv2d,
-    Flatten,
-    FullyConnected,
-    GlobalAveragePool,
-    LayerSpec,
-    MaxPool,
-    NetworkSpec,
-    TrainingSpec,
-)
+from fqtbench.training.network import Shape, resolve
+from fqtbench.training.spec import NetworkSpec, TrainingSpec
 
 ROOMY = Memory(flash_bytes=1 << 20, arena_bytes=1 << 20)
+_ACTIVATIONS = st.sampled_from(["relu", "relu6", "linear"])
+_TRAINED = st.sampled_from(["all", "all", "all", "bias", "none"])
 
 
 @dataclass(frozen=True)
@@ -31,67 +26,172 @@ class Case:
     y: NDArray[np.uint16]
     n_classes: int
     seed: int
+    quantization: tuple[float, int]
 
     def compile(self) -> CompiledModel:
         """Compile it for a roomy board; calibrated on the first samples."""
         n = min(8, len(self.x))
         return compile_model(
-            self.network, self.training, self.x[:n], self.y[:n], self.n_classes, ROOMY, self.seed, len(self.x)
+            self.network, self.training, self.x[:n], self.y[:n], self.n_classes, ROOMY, self.seed, len(self.x),
+            self.quantization,
+        )  # fmt: skip
+
+
+def _kernel(draw: st.DrawFn, shape: Shape) -> list[int]:
+    return [draw(st.integers(1, min(4, size))) for size in shape[:2]]
+
+
+def _padding(draw: st.DrawFn, kernel: list[int]) -> Any:
+    if draw(st.booleans()):
+        return "same"
+    return [draw(st.integers(0, size - 1)) for size in kernel]
+
+
+def _stride(draw: st.DrawFn) -> list[int]:
+    return [draw(st.integers(1, 3)), draw(st.integers(1, 3))]
+
+
+def _convolution(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
+    kernel = _kernel(draw, shape)
+    groups = draw(st.sampled_from([g for g in (1, 1, 2, 3, shape[2]) if shape[2] % g == 0]))
+    return {
+        "type": "conv2d",
+        "filters": groups * draw(st.integers(1, max(1, 7 // groups))),
+        "groups": groups,
+        "kernel": kernel,
+        "stride": _stride(draw),
+        "padding": _padding(draw, kernel),
+        "activation": draw(_ACTIVATIONS),
+        "train": draw(_TRAINED),
+    }
+
+
+def _depthwise(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
+    kernel = _kernel(draw, shape)
+    return {
+        "type": "depthwise_conv2d",
+        "kernel": kernel,
+        "stride": _stride(draw),
+        "padding": _padding(draw, kernel),
+        "activation": draw(_ACTIVATIONS),
+        "train": draw(_TRAINED),
+    }
+
+
+def _conv1d(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
+    kernel = draw(st.integers(1, min(4, shape[1])))
+    return {
+        "type": "conv1d",
+        "filters": draw(st.integers(1, 7)),
+        "kernel": kernel,
+        "stride": draw(st.integers(1, 2)),
+        "padding": draw(st.one_of(st.just("same"), st.integers(0, kernel - 1))),
+        "activation": draw(_ACTIVATIONS),
+        "train": draw(_TRAINED),
+    }
+
+
+def _pool(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
+    size = [draw(st.integers(1, min(3, side))) for side in shape[:2]]
+    if min(shape[:2]) >= 2 and draw(st.booleans()):
+        size = [2, 2]  # those that can be fused
+    return {"type": draw(st.sampled_from(["max_pool", "max_pool", "average_pool"])), "size": size}
+
+
+def _residual_block(draw: st.DrawFn, shape: Shape, name: str) -> list[dict[str, Any]]:
+    """A named layer, one or two more that keep its shape, and an add."""
+    layers: list[dict[str, Any]] = [
+        {"type": "conv2d", "filters": shape[2], "kernel": 1, "name": name, "activation": draw(_ACTIVATIONS)}
+    ]
+    for _ in range(draw(st.integers(1, 2))):
+        layers.append(
+            {
+                "type": "conv2d",
+                "filters": shape[2],
+                "kernel": draw(st.integers(1, 3)),
+                "activation": draw(_ACTIVATIONS),
+                "train": draw(_TRAINED),
+            }
         )
+    layers.append({"type": "add", "with": name, "activation": draw(_ACTIVATIONS)})
+    return layers
 
 
-def _convolution(draw: st.DrawFn, height: int) -> Conv2d:
-    kernel = draw(st.integers(1, min(4, height)))
-    padding = draw(st.one_of(st.just("same"), st.integers(0, kernel - 1)))
-    return Conv2d(
-        type="conv2d",
-        filters=draw(st.integers(1, 7)),
-        kernel=kernel,
-        stride=draw(st.integers(1, 3)),
-        padding=padding,
-        relu=draw(st.booleans()),
+def _out_shape(layers: list[dict[str, Any]], shape: Shape) -> Shape:
+    head = [{"type": "fully_connected", "units": 2, "activation": "linear"}]
+    resolved = resolve(NetworkSpec.model_validate({"layers": [*layers, *head]}), shape, 2)
+    return resolved[-2].in_shape
+
+
+def _body(draw: st.DrawFn, shape: Shape) -> list[dict[str, Any]]:
+    layers: list[dict[str, Any]] = []
+    reached = shape
+    for number in range(draw(st.integers(0, 3))):
+        kinds = ["convolution", "depthwise", "pool", "residual"] + (["conv1d"] if reached[0] == 1 else [])
+        kind = draw(st.sampled_from(kinds))
+        if kind == "residual":
+            layers += _residual_block(draw, reached, f"block{number}")
+        else:
+            make = {"convolution": _convolution, "depthwise": _depthwise, "pool": _pool, "conv1d": _conv1d}[
+                kind
+            ]
+            layers.append(make(draw, reached))
+        reached = _out_shape(layers, shape)
+    return layers
+
+
+def _before_head(draw: st.DrawFn) -> list[dict[str, Any]]:
+    units = {"type": "fully_connected", "units": 9, "train": draw(_TRAINED), "activation": draw(_ACTIVATIONS)}
+    return draw(
+        st.sampled_from(
+            [[], [{"type": "flatten"}], [{"type": "global_average_pool"}], [{"type": "flatten"}, units]]
+        )
     )
+
+
+def _training(draw: st.DrawFn) -> TrainingSpec:
+    paper = draw(st.sampled_from([False, False, True]))
+    batch = draw(st.sampled_from([1, 1, 2, 8, 11]))
+    spec: dict[str, Any] = {
+        "batch": batch,
+        "recipe": "paper" if paper else "best",
+        "configuration": draw(st.sampled_from(["uint8", "uint8", "mixed", "float32"])),
+        "learning_rate": draw(st.sampled_from([1e-4, 0.01, 0.05])),
+        "track_period": draw(st.integers(1, 9)),
+        "momentum": draw(st.sampled_from([0.0, 0.0, 0.5, 0.9])),
+        "rounding": draw(st.sampled_from([None, None, "stochastic", "nearest"])),
+        "normalization": draw(
+            st.sampled_from([None, "qas", "none", *(["standardize"] if paper or batch >= 8 else [])])
+        ),
+    }
+    if draw(st.booleans()):
+        weights = ["fixed", "grow", "dynamic"] if paper else ["fixed", "grow"]
+        ways = ["fixed", "calibrated", "tracked"]
+        spec["ranges"] = {
+            "weights": draw(st.sampled_from(weights)),
+            "activations": draw(st.sampled_from(ways)),
+            "errors": draw(st.sampled_from(ways)),
+            "activation_limit": 2.0,
+        }
+    if draw(st.booleans()):
+        spec["partial"] = {
+            "rule": draw(st.sampled_from(["dynamic", "top_k", "random_k"])),
+            "lambda_min": draw(st.sampled_from([0.01, 0.3, 1.0])),
+        }
+    return TrainingSpec.model_validate(spec)
 
 
 @st.composite
 def cases(draw: st.DrawFn, n_samples: int = 24) -> Case:
-    """Draw a network of up to 4 layers below its head, over maps of up to 9×9×5, with its samples."""
-    shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 5)))
-    layers: list[LayerSpec] = []
-    smallest = min(shape[0], shape[1])
-    for _ in range(draw(st.integers(0, 3))):
-        if draw(st.booleans()) and smallest >= 2:
-            layers.append(MaxPool(type="max_pool", size=draw(st.integers(1, 2))))
-            smallest //= layers[-1].size
-        else:
-            convolution = _convolution(draw, smallest)
-            layers.append(convolution)
-            pad = 0 if convolution.padding == "same" else convolution.padding
-            reached = (
-                smallest if convolution.padding == "same" else smallest + 2 * pad - convolution.kernel + 1
-            )
-            smallest = max(-(-reached // convolution.stride), 1)
-    layers += draw(
-        st.sampled_from(
-            [
-                [],
-                [Flatten(type="flatten")],
-                [GlobalAveragePool(type="global_average_pool")],
-                [Flatten(type="flatten"), FullyConnected(type="fully_connected", units=9)],
-                [FullyConnected(type="fully_connected", units=6, relu=False)],
-            ]
-        )
-    )
+    """Draw a network of every kind of layer over maps of up to 9×9×5, a way of training it, and its samples."""
+    shape = (draw(st.sampled_from([1, 2, 5, 9])), draw(st.integers(1, 9)), draw(st.integers(1, 5)))
     n_classes = draw(st.integers(2, 6))
-    layers.append(FullyConnected(type="fully_connected", units=n_classes, relu=False))
-    training = TrainingSpec(
-        batch=draw(st.sampled_from([8, 11])),
-        learning_rate=draw(st.sampled_from([1e-4, 0.01, 0.5])),
-        track_period=draw(st.integers(1, 9)),
-    )
+    head = {"type": "fully_connected", "units": n_classes, "activation": "linear"}
+    network = NetworkSpec.model_validate({"layers": [*_body(draw, shape), *_before_head(draw), head]})
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     contrast = draw(st.sampled_from([1, 30, 255]))
     x = rng.integers(0, contrast + 1, (n_samples, *shape)).astype(np.uint8)
     y = rng.integers(0, n_classes, n_samples).astype(np.uint16)
-    return Case(NetworkSpec(layers=tuple(layers)), training, x, y, n_classes, seed)
+    quantization = draw(st.sampled_from([(1 / 255, 0), (8 / 255, 128)]))
+    return Case(network, _training(draw), x, y, n_classes, seed, quantization)

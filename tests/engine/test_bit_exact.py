@@ -25,6 +25,7 @@ def test_training_any_network_gives_the_references_bits(engine_library: ctypes.C
         assert got.loss.tobytes() == expected.loss.tobytes()
         assert got[1:] == expected[1:]
         assert engine.checksum() == reference.checksum()
+        assert engine.structures_updated() == reference.structures_updated()
     expected, got = reference.evaluate(case.x[0].tobytes(), 0), engine.evaluate(case.x[0].tobytes(), 0)
     assert got.loss.tobytes() == expected.loss.tobytes()
     assert engine.checksum() == reference.checksum()

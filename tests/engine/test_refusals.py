@@ -14,7 +14,12 @@ from tests.engine.native import Engine
 from tests.engine.networks import ROOMY
 
 _NETWORK = NetworkSpec.model_validate(
-    {"layers": [{"type": "conv2d", "filters": 4}, {"type": "fully_connected", "units": 3, "relu": False}]}
+    {
+        "layers": [
+            {"type": "conv2d", "filters": 4},
+            {"type": "fully_connected", "units": 3, "activation": "linear"},
+        ]
+    }
 )
 
 
@@ -65,9 +70,9 @@ def test_the_unpatched_image_is_accepted(engine_library: ctypes.CDLL) -> None:
         (lambda: _patched(_field(im.HEADER, "arith_id"), "<H", 9), 3, 9),
         (lambda: _patched(_field(im.HEADER, "total_bytes"), "<I", 1 << 24), 4, 1 << 24),
         (lambda: _patched(_field(im.HEADER, "seed"), "<I", 77, fix_crc=False), 5, None),
-        (lambda: _patched(_layer(0, "type"), "<B", 200), 7, 200),
-        (lambda: _patched(_layer(1, "type"), "<B", 7), 7, 1 << 16 | 7),
-        (lambda: _patched(_field(im.HEADER, "optimizer"), "<B", 3), 8, 2),
+        (lambda: _patched(_layer(0, "type"), "<H", 200), 7, 200),
+        (lambda: _patched(_layer(1, "type"), "<H", 10), 7, 1 << 16 | 10),
+        (lambda: _patched(_field(im.HEADER, "normalization"), "<B", 3), 8, 2),
         (lambda: _patched(_tensor(1, "offset"), "<I", 1 << 30), 9, 1),
         (lambda: _patched(_tensor(0, "scale"), "<f", float("nan")), 9, 0),
         (lambda: _patched(_tensor(0, "flags"), "<B", 1), 9, 0),

@@ -14,7 +14,7 @@ TINY: dict[str, Any] = {
         "layers": [
             {"type": "max_pool", "size": 4},
             {"type": "flatten"},
-            {"type": "fully_connected", "units": 10, "relu": False},
+            {"type": "fully_connected", "units": 10, "activation": "linear"},
         ]
     },
     "training": {"epochs": 2, "batch": 8, "learning_rate": 0.02, "calibration_samples": 4},

@@ -53,7 +53,7 @@ def test_a_network_that_does_not_fit_names_line_layer_and_bytes(tmp_path: Path) 
         "layers": [
             {"type": "conv2d", "filters": 500},
             {"type": "global_average_pool"},
-            {"type": "fully_connected", "units": 10, "relu": False},
+            {"type": "fully_connected", "units": 10, "activation": "linear"},
         ]
     }
     with pytest.raises(ImageError, match=r"suite\.yaml:\d+: .*bytes of arena, \d+ more than .*conv2d"):

@@ -19,7 +19,7 @@ dataset:
 network:
   layers:
     - {type: flatten}
-    - {type: fully_connected, units: 10, relu: false}
+    - {type: fully_connected, units: 10, activation: linear}
 training:
   epochs: 1
   batch: 8
@@ -45,7 +45,7 @@ sweep:
         ("epochs: 1", "epochs: 0", 11, "training.epochs"),
         ("epochs: 1", "epochs: many", 11, "training.epochs"),
         ("batch: 8", "batch: 4", 10, "at least 8 samples"),
-        ("relu: false", "relu: true", 6, "the last layer must be `fully_connected`"),
+        ("activation: linear", "activation: relu", 6, "the last layer must be `fully_connected`"),
         ("  seed: [1, 2]", "  sed: [1, 2]", 14, "unknown key sed; did you mean seed?"),
         ("  seed: [1, 2]", "  training.bach: [8]", 14, "unknown key training.bach; did you mean batch?"),
         ("  seed: [1, 2]", "  training.batch: [8, -1]", 14, "training.batch"),

@@ -35,9 +35,9 @@ def model() -> CompiledModel:
     """A small convolutional network on random samples."""
     network = NetworkSpec(
         layers=(
-            Conv2d(type="conv2d", filters=4, kernel=3, stride=2, padding="same", relu=True),
+            Conv2d(type="conv2d", filters=4, kernel=3, stride=2, padding="same", activation="relu"),
             Flatten(type="flatten"),
-            FullyConnected(type="fully_connected", units=10, relu=False),
+            FullyConnected(type="fully_connected", units=10, activation="linear"),
         )
     )
     x, y = samples()

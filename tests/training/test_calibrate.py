@@ -11,7 +11,7 @@ from fqtbench.training.compile import Memory, compile_model
 from fqtbench.training.reference import Trainer
 from fqtbench.training.spec import NetworkSpec, TrainingSpec
 
-_HEAD = {"type": "fully_connected", "units": 10, "relu": False}
+_HEAD = {"type": "fully_connected", "units": 10, "activation": "linear"}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ _HEAD = {"type": "fully_connected", "units": 10, "relu": False}
         [_HEAD],
         [{"type": "max_pool", "size": 4}, {"type": "flatten"}, _HEAD],
         [{"type": "conv2d", "filters": 4}, {"type": "global_average_pool"}, _HEAD],
-        [{"type": "conv2d", "filters": 4, "relu": False}, {"type": "max_pool"}, _HEAD],
+        [{"type": "conv2d", "filters": 4, "activation": "linear"}, {"type": "max_pool"}, _HEAD],
         [{"type": "fully_connected", "units": 16}, {"type": "fully_connected", "units": 16}, _HEAD],
     ],
 )

@@ -25,7 +25,7 @@ def _compiled(memory: Memory = Memory(1 << 20, 1 << 20)) -> CompiledModel:  # no
             "layers": [
                 {"type": "conv2d", "filters": 4},
                 {"type": "max_pool"},
-                {"type": "fully_connected", "units": 3, "relu": False},
+                {"type": "fully_connected", "units": 3, "activation": "linear"},
             ]
         }
     )
@@ -39,13 +39,13 @@ def test_what_is_built_is_parsed() -> None:
     model = _compiled()
     image = im.Image.parse(model.image)
     types = [im.LayerType(int(layer["type"])).name for layer in image.layers]
-    assert types == ["CONV2D", "MAX_POOL", "FULLY_CONNECTED", "SOFTMAX_CROSS_ENTROPY"]
+    assert types == ["CONVOLUTION", "FULLY_CONNECTED", "SOFTMAX_CROSS_ENTROPY"]  # the pool is fused
     assert image.header["sample_bytes"] == 6 * 6 * 2
     assert image.header["region_bytes"][0] == model.plan.peak_bytes
+    parts = ("weights", "plane", "bias", "bias step", "folded bias")
+    layers = ("0:conv2d", "1:fully_connected")
     assert {t.name for t in model.trained_tensors} == {
-        f"{layer} {part}"
-        for layer in ("0:conv2d", "2:fully_connected")
-        for part in ("weights", "plane", "bias")
+        f"{layer} {part}" for layer in layers for part in parts
     }
 
 
@@ -86,7 +86,7 @@ def test_too_little_arena_names_the_bytes_missing_and_the_largest_buffer() -> No
 
 def test_too_little_flash_names_the_bytes_missing_and_the_largest_layer() -> None:
     need = len(_compiled().image)
-    with pytest.raises(ImageError, match=r"8 more than the board .* largest layer is 2:fully_connected"):
+    with pytest.raises(ImageError, match=r"8 more than the board .* largest layer is 1:fully_connected"):
         _compiled(Memory(need - 8, 1 << 20))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fqtbench.errors import DeviceError, LinkError
+from fqtbench.training.arithmetic import ARITH_ID
 from fqtbench.wire import Device
 from fqtbench.wire.frames import Deframer, Type
 from tests.wire.native_device import SAMPLE_BYTES, NativeBoard, crc_chain
@@ -60,7 +61,7 @@ def test_hello_says_who_the_board_is(device_executable: Path) -> None:
     """HELLO's fields arrive in their places."""
     with NativeBoard(device_executable, n_slots=3) as board:
         hello = Device(board).hello()
-    assert (hello.protocol, hello.arith_id, hello.chip) == (1, 1, 0x12345678)
+    assert (hello.protocol, hello.arith_id, hello.chip) == (1, ARITH_ID, 0x12345678)
     assert hello.build_id == bytes(range(1, 9))
     assert (hello.clock_hz, hello.baud) == (64_000_000, 1_000_000)
     assert (hello.window, hello.max_body_bytes, hello.sample_bytes) == (3, SAMPLE_BYTES + 16, SAMPLE_BYTES)

@@ -2,94 +2,142 @@
 
 #include "dot.h"
 
-#define PLANE_ONE FQT_RESIDUAL_ONE /* one gradient unit in a plane word */
+static uint32_t ring_rows(const struct fqt_geometry *g)
+{
+    return g->kernel_h + (g->pool == 2u ? g->stride_h : 0u);
+}
 
 uint64_t fqt_scratch_bytes(const struct fqt_geometry *g)
 {
     uint64_t windows = 2u * sizeof(int16_t) * (uint64_t)g->stored;
     uint64_t filter = sizeof(int32_t) * (uint64_t)g->taps;
-    uint64_t rows = sizeof(int32_t) * (uint64_t)g->kernel_h * g->w * g->c;
+    uint64_t rows = sizeof(int32_t) * (uint64_t)ring_rows(g) * g->w * g->c;
     uint64_t most = windows > filter ? windows : filter;
     return most > rows ? most : rows;
 }
 
-/* First and last+1 kernel positions whose input lies on the map. */
-struct span {
-    uint32_t first, end;
-};
-
-static struct span clip(uint32_t position, uint32_t pad, uint32_t kernel, uint32_t size)
-{
-    /* input index = position + k - pad, 0 <= index < size */
-    uint32_t first = position < pad ? pad - position : 0u;
-    uint32_t end = size + pad > position ? size + pad - position : 0u;
-    return (struct span){first, end < kernel ? end : kernel};
-}
-
 /* --- forward ------------------------------------------------------------------------------------------ */
 
-/* Fill `window` with the centred input of output pixel (oy,ox); padding is 0. Returns the sum of the values. */
-static int32_t gather(const struct fqt_geometry *g, const struct fqt_forward_job *job, int16_t *window,
-                      uint32_t oy, uint32_t ox)
+/* window[start..start+n) = values - zero; returns their sum. */
+static int32_t fill(int16_t *window, uint32_t start, const uint8_t *values, uint32_t n, uint32_t zero)
 {
-    uint32_t y = oy * g->stride_h, x = ox * g->stride_w;
-    struct span rows = clip(y, g->pad_top, g->kernel_h, g->h);
-    struct span columns = clip(x, g->pad_left, g->kernel_w, g->w);
-    uint32_t row_values = g->kernel_w * g->c;
-    uint32_t used = (columns.end - columns.first) * g->c;
-    uint32_t zero = (uint32_t)job->x_zero;
-    bool whole = rows.end - rows.first == g->kernel_h && used == row_values;
+    if (((start | n) & 3u) == 0) {
+        return fqt_widen(window + start, values, n, zero);
+    }
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t value = values[i] - (int32_t)zero;
+        window[fqt_position(start + i)] = (int16_t)value;
+        sum += value;
+    }
+    return sum;
+}
+
+/* Fill `window` with the centred input of window (oy,ox), of one group's channels; padding is 0. Returns the sum. */
+static int32_t gather(const struct fqt_geometry *g, const struct fqt_forward_job *job, int16_t *window,
+                      uint32_t oy, uint32_t ox, uint32_t first_channel)
+{
+    uint32_t y = oy * g->stride_h, x = ox * g->stride_w, n = g->group_channels;
+    struct fqt_span rows = fqt_clip(y, g->pad_top, g->kernel_h, g->h);
+    struct fqt_span columns = fqt_clip(x, g->pad_left, g->kernel_w, g->w);
+    uint32_t row_values = g->kernel_w * n;
+    uint32_t used = columns.end > columns.first ? (columns.end - columns.first) * n : 0u;
+    bool whole = rows.first == 0 && rows.end == g->kernel_h && used == row_values;
     int32_t sum = 0;
     if (!whole || g->taps != g->stored) {
         memset(window, 0, g->stored * sizeof *window);
     }
-    for (uint32_t ky = rows.first; ky < rows.end; ky++) {
+    for (uint32_t ky = rows.first; ky < rows.end && used != 0; ky++) {
         const uint8_t *source =
-            job->x + ((y + ky - g->pad_top) * g->w + x + columns.first - g->pad_left) * g->c;
-        uint32_t start = ky * row_values + columns.first * g->c;
-        if (((start | used) & 3u) == 0) {
-            sum += fqt_widen(window + start, source, used, zero);
+            job->x + ((y + ky - g->pad_top) * g->w + x + columns.first - g->pad_left) * g->c + first_channel;
+        uint32_t start = ky * row_values + columns.first * n;
+        if (n == g->c) {
+            sum += fill(window, start, source, used, (uint32_t)job->x_zero);
             continue;
         }
-        for (uint32_t i = 0; i < used; i++) {
-            int32_t value = source[i] - (int32_t)zero;
-            window[fqt_position(start + i)] = (int16_t)value;
-            sum += value;
+        for (uint32_t i = 0; i < used; i += n, source += g->c) {
+            sum += fill(window, start + i, source, n, (uint32_t)job->x_zero);
         }
     }
     return sum;
 }
 
-static void finish(const struct fqt_forward_job *job, int32_t acc, uint32_t at)
+/* Where a window's results go: output `at` of its first filter; behind a fused pool its place among four. */
+struct target {
+    uint32_t at, place;
+};
+
+static void keep_larger(const struct fqt_forward_job *job, uint32_t at, uint32_t place, uint8_t q)
 {
+    uint8_t *out = job->out;
+    uint32_t shift = 2u * (at & 3u);
+    if (place == 0 || q > out[at]) {
+        out[at] = q;
+        uint8_t *word = &job->argmax[at >> 2];
+        *word = (uint8_t)((*word & ~(3u << shift)) | place << shift);
+    }
+}
+
+static void finish(const struct fqt_forward_job *job, int32_t acc, struct target target, uint32_t filter)
+{
+    uint32_t at = target.at + filter;
     if (job->out_is_int32) {
         ((int32_t *)job->out)[at] = acc;
         return;
     }
     if (job->tracked != NULL) {
-        job->tracked->acc_min = acc < job->tracked->acc_min ? acc : job->tracked->acc_min;
-        job->tracked->acc_max = acc > job->tracked->acc_max ? acc : job->tracked->acc_max;
+        fqt_track(job->tracked, acc);
     }
-    int32_t q = job->out_zero + fqt_scale_rounded(acc, job->by);
-    ((uint8_t *)job->out)[at] = (uint8_t)fqt_clamp(q, job->lowest, 255);
+    int32_t q = fqt_clamp(job->out_zero + fqt_scale_rounded(acc, job->by), job->lowest, job->highest);
+    if (job->argmax != NULL) {
+        keep_larger(job, at, target.place, (uint8_t)q);
+    } else {
+        ((uint8_t *)job->out)[at] = (uint8_t)q;
+    }
+}
+
+/* All filters of a group on two windows, two filters at a time. */
+static void multiply(const struct fqt_geometry *g, const struct fqt_forward_job *job, uint32_t first_filter,
+                     const int32_t sums[2], const struct target targets[2])
+{
+    const int16_t *window0 = job->scratch, *window1 = job->scratch + g->stored;
+    int32_t correction0 = job->weight_zero * sums[0], correction1 = job->weight_zero * sums[1];
+    uint32_t end = first_filter + g->group_filters;
+    for (uint32_t f = first_filter; f < end; f += 2u) {
+        uint32_t e = f + 1u < end ? f + 1u : f;
+        struct fqt_dots dots =
+            fqt_dot_2x2(job->weights + f * g->stored, job->weights + e * g->stored, window0, window1, g->stored);
+        finish(job, job->bias[f] + dots.a0 - correction0, targets[0], f);
+        finish(job, job->bias[f] + dots.a1 - correction1, targets[1], f);
+        if (e != f) {
+            finish(job, job->bias[e] + dots.b0 - correction0, targets[0], e);
+            finish(job, job->bias[e] + dots.b1 - correction1, targets[1], e);
+        }
+    }
+}
+
+static struct target target_of(const struct fqt_geometry *g, uint32_t oy, uint32_t ox)
+{
+    if (g->pool == 1u) {
+        return (struct target){(oy * g->out_w + ox) * g->filters, 0};
+    }
+    return (struct target){(oy / 2u * (g->out_w / 2u) + ox / 2u) * g->filters, (oy & 1u) << 1 | (ox & 1u)};
 }
 
 void fqt_convolution_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job)
 {
-    int16_t *window0 = job->scratch, *window1 = job->scratch + g->stored;
-    uint32_t pixels = g->out_h * g->out_w;
-    for (uint32_t p = 0; p < pixels; p += 2u) {
-        uint32_t q = p + 1u < pixels ? p + 1u : p; /* an odd last pixel is computed twice */
-        int32_t correction0 = job->weight_zero * gather(g, job, window0, p / g->out_w, p % g->out_w);
-        int32_t correction1 = job->weight_zero * gather(g, job, window1, q / g->out_w, q % g->out_w);
-        for (uint32_t f = 0; f < g->filters; f += 2u) {
-            uint32_t e = f + 1u < g->filters ? f + 1u : f;
-            struct fqt_dots dots = fqt_dot_2x2(job->weights + f * g->stored, job->weights + e * g->stored,
-                                               window0, window1, g->stored);
-            finish(job, job->bias[f] + dots.a0 - correction0, p * g->filters + f);
-            finish(job, job->bias[e] + dots.b0 - correction0, p * g->filters + e);
-            finish(job, job->bias[f] + dots.a1 - correction1, q * g->filters + f);
-            finish(job, job->bias[e] + dots.b1 - correction1, q * g->filters + e);
+    uint32_t channel = 0;
+    for (uint32_t f = 0; f < g->filters; f += g->group_filters, channel += g->group_channels) {
+        for (uint32_t oy = 0; oy < g->out_h; oy++) {
+            for (uint32_t ox = 0; ox < g->out_w; ox += 2u) {
+                uint32_t next = ox + 1u < g->out_w ? ox + 1u : ox; /* an odd last window is computed twice */
+                const struct target targets[2] = {target_of(g, oy, ox), target_of(g, oy, next)};
+                const int32_t sums[2] = {
+                    gather(g, job, job->scratch, oy, ox, channel),
+                    gather(g, job, job->scratch + g->stored, oy, next, channel),
+                };
+                multiply(g, job, f, sums, targets);
+            }
         }
     }
 }
@@ -111,43 +159,53 @@ static void add_scaled(int32_t *acc, const uint8_t *values, uint32_t n, int32_t 
     }
 }
 
-static void fold(int16_t *plane, const int32_t *acc, uint32_t n, struct fqt_multiplier by)
+/* acc += e times the input of window (oy,ox), of the channels from `first_channel`. */
+static void add_window(const struct fqt_geometry *g, const struct fqt_gradient_job *job, uint32_t oy, uint32_t ox,
+                       uint32_t first_channel, int32_t e)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        int32_t gradient = (plane[i] >> FQT_RESIDUAL_BITS) + fqt_scale_rounded(acc[i], by);
-        gradient = fqt_clamp(gradient, -FQT_GRADIENT_LIMIT, FQT_GRADIENT_LIMIT);
-        plane[i] = (int16_t)(gradient * PLANE_ONE + (plane[i] & (PLANE_ONE - 1)));
+    uint32_t y = oy * g->stride_h, x = ox * g->stride_w, n = g->group_channels;
+    struct fqt_span rows = fqt_clip(y, g->pad_top, g->kernel_h, g->h);
+    struct fqt_span columns = fqt_clip(x, g->pad_left, g->kernel_w, g->w);
+    for (uint32_t ky = rows.first; ky < rows.end; ky++) {
+        const uint8_t *row = job->x + (y + ky - g->pad_top) * g->w * g->c + first_channel;
+        int32_t *acc = job->acc + ky * g->kernel_w * n;
+        if (n == g->c && columns.end > columns.first) {
+            add_scaled(acc + columns.first * n, row + (x + columns.first - g->pad_left) * n,
+                       (columns.end - columns.first) * n, e, job->x_zero);
+            continue;
+        }
+        for (uint32_t kx = columns.first; kx < columns.end; kx++) {
+            add_scaled(acc + kx * n, row + (x + kx - g->pad_left) * g->c, n, e, job->x_zero);
+        }
     }
 }
 
 int32_t fqt_convolution_gradient(const struct fqt_geometry *g, const struct fqt_gradient_job *job, uint32_t filter)
 {
-    const uint8_t *error = job->error + filter;
-    uint32_t row_values = g->kernel_w * g->c;
+    uint32_t first_channel = filter / g->group_filters * g->group_channels;
+    uint32_t at = filter;
     int32_t sum = 0;
-    bool any = false;
-    memset(job->scratch, 0, g->taps * sizeof *job->scratch);
-    for (uint32_t oy = 0; oy < g->out_h; oy++) {
-        uint32_t y = oy * g->stride_h;
-        struct span rows = clip(y, g->pad_top, g->kernel_h, g->h);
-        for (uint32_t ox = 0; ox < g->out_w; ox++, error += g->filters) {
-            int32_t e = *error - FQT_ERROR_ZERO;
+    memset(job->acc, 0, g->taps * sizeof *job->acc);
+    for (uint32_t oy = 0; oy < g->out_h; oy += g->pool) {
+        for (uint32_t ox = 0; ox < g->out_w; ox += g->pool, at += g->filters) {
+            int32_t e = job->error[at] - FQT_ERROR_ZERO;
             if (e == 0) {
                 continue;
             }
-            any = true;
+            uint32_t place = g->pool == 2u ? fqt_place(job->argmax, at) : 0u;
             sum += e;
-            uint32_t x = ox * g->stride_w;
-            struct span columns = clip(x, g->pad_left, g->kernel_w, g->w);
-            for (uint32_t ky = rows.first; ky < rows.end; ky++) {
-                add_scaled(job->scratch + ky * row_values + columns.first * g->c,
-                           job->x + ((y + ky - g->pad_top) * g->w + x + columns.first - g->pad_left) * g->c,
-                           (columns.end - columns.first) * g->c, e, job->x_zero);
-            }
+            add_window(g, job, oy + (place >> 1), ox + (place & 1u), first_channel, e);
         }
     }
-    if (any) { /* an all-zero gradient folds to no change */
-        fold(job->plane + filter * g->stored, job->scratch, g->taps, job->by);
+    return sum;
+}
+
+int32_t fqt_error_sum(const struct fqt_geometry *g, const uint8_t *error, uint32_t filter)
+{
+    uint32_t end = g->out_h / g->pool * (g->out_w / g->pool) * g->filters;
+    int32_t sum = 0;
+    for (uint32_t at = filter; at < end; at += g->filters) {
+        sum += error[at] - FQT_ERROR_ZERO;
     }
     return sum;
 }
@@ -162,7 +220,7 @@ static int32_t finish_row(const struct fqt_geometry *g, const struct fqt_error_j
     uint8_t *error_in = job->error_in + y * n;
     int32_t largest = 0;
     for (uint32_t i = 0; i < n; i++) {
-        int32_t value = x[i] == job->masked ? 0 : acc[i];
+        int32_t value = fqt_hides(job->mask, x[i]) ? 0 : acc[i];
         if (job->tracking) {
             int32_t magnitude = value < 0 ? -value : value;
             largest = magnitude > largest ? magnitude : largest;
@@ -173,28 +231,45 @@ static int32_t finish_row(const struct fqt_geometry *g, const struct fqt_error_j
     return largest;
 }
 
-/* Add what output row oy sends to the input rows that its windows cover; input row y lives in ring slot y % KH. */
+/* Add e times filter f to the rows that window (oy,ox) covers; input row y lies in ring slot y % n_rows. */
+static void scatter_window(const struct fqt_geometry *g, const struct fqt_error_job *job, uint32_t oy, uint32_t ox,
+                           uint32_t filter, int32_t e)
+{
+    uint32_t y = oy * g->stride_h, x = ox * g->stride_w, n = g->group_channels, n_rows = ring_rows(g);
+    struct fqt_span rows = fqt_clip(y, g->pad_top, g->kernel_h, g->h);
+    struct fqt_span columns = fqt_clip(x, g->pad_left, g->kernel_w, g->w);
+    if (rows.end <= rows.first || columns.end <= columns.first) {
+        return;
+    }
+    const uint8_t *weights = job->weights + filter * g->stored;
+    uint32_t channel = filter / g->group_filters * n;
+    uint32_t slot = (y + rows.first - g->pad_top) % n_rows;
+    for (uint32_t ky = rows.first; ky < rows.end; ky++) {
+        int32_t *acc = job->scratch + slot * g->w * g->c + channel;
+        const uint8_t *row = weights + ky * g->kernel_w * n;
+        slot = slot + 1u < n_rows ? slot + 1u : 0u;
+        if (n == g->c) {
+            add_scaled(acc + (x + columns.first - g->pad_left) * n, row + columns.first * n,
+                       (columns.end - columns.first) * n, e, job->weight_zero);
+            continue;
+        }
+        for (uint32_t kx = columns.first; kx < columns.end; kx++) {
+            add_scaled(acc + (x + kx - g->pad_left) * g->c, row + kx * n, n, e, job->weight_zero);
+        }
+    }
+}
+
+/* Scatter the selected errors of output row oy; behind a fused pool those of rows oy and oy + 1. */
 static void scatter_row(const struct fqt_geometry *g, const struct fqt_error_job *job, uint32_t oy)
 {
-    uint32_t n = g->w * g->c, row_values = g->kernel_w * g->c, y = oy * g->stride_h;
-    struct span rows = clip(y, g->pad_top, g->kernel_h, g->h);
-    const uint8_t *error = job->error + oy * g->out_w * g->filters;
-    uint32_t first_slot = (y + rows.first - g->pad_top) % g->kernel_h; /* a division takes time by its operands */
-    for (uint32_t ox = 0; ox < g->out_w; ox++) {
-        uint32_t x = ox * g->stride_w;
-        struct span columns = clip(x, g->pad_left, g->kernel_w, g->w);
-        uint32_t at = (x + columns.first - g->pad_left) * g->c;
-        for (uint32_t f = 0; f < g->filters; f++, error++) {
-            int32_t e = *error - FQT_ERROR_ZERO;
-            if (e == 0) {
-                continue;
-            }
-            const uint8_t *weights = job->weights + f * g->stored + columns.first * g->c;
-            uint32_t slot = first_slot;
-            for (uint32_t ky = rows.first; ky < rows.end; ky++) {
-                add_scaled(job->scratch + slot * n + at, weights + ky * row_values,
-                           (columns.end - columns.first) * g->c, e, job->weight_zero);
-                slot = slot + 1u < g->kernel_h ? slot + 1u : 0u;
+    uint32_t at = oy / g->pool * (g->out_w / g->pool) * g->filters;
+    for (uint32_t ox = 0; ox < g->out_w; ox += g->pool, at += g->filters) {
+        for (uint32_t i = 0; i < job->selection.n; i++) {
+            uint32_t f = fqt_selected(&job->selection, i);
+            int32_t e = job->error[at + f] - FQT_ERROR_ZERO;
+            if (e != 0) {
+                uint32_t place = g->pool == 2u ? fqt_place(job->argmax, at + f) : 0u;
+                scatter_window(g, job, oy + (place >> 1), ox + (place & 1u), f, e);
             }
         }
     }
@@ -202,17 +277,17 @@ static void scatter_row(const struct fqt_geometry *g, const struct fqt_error_job
 
 int32_t fqt_convolution_error(const struct fqt_geometry *g, const struct fqt_error_job *job)
 {
-    uint32_t n = g->w * g->c, done = 0;
+    uint32_t n = g->w * g->c, done = 0, n_rows = ring_rows(g);
     int32_t largest = 0;
-    memset(job->scratch, 0, g->kernel_h * n * sizeof *job->scratch);
-    for (uint32_t oy = 0; oy < g->out_h; oy++) {
+    memset(job->scratch, 0, n_rows * n * sizeof *job->scratch);
+    for (uint32_t oy = 0; oy < g->out_h; oy += g->pool) {
         scatter_row(g, job, oy);
         /* rows above the next window are finished; after the last window all are */
-        uint32_t next = (oy + 1u) * g->stride_h;
+        uint32_t next = (oy + g->pool) * g->stride_h;
         uint32_t until = next > g->pad_top ? next - g->pad_top : 0u;
-        until = oy + 1u == g->out_h || until > g->h ? g->h : until;
+        until = oy + g->pool >= g->out_h || until > g->h ? g->h : until;
         for (; done < until; done++) {
-            int32_t row = finish_row(g, job, job->scratch + done % g->kernel_h * n, done);
+            int32_t row = finish_row(g, job, job->scratch + done % n_rows * n, done);
             largest = row > largest ? row : largest;
         }
     }

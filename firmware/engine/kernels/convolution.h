@@ -1,14 +1,15 @@
-/* Convolution kernels: forward, weight gradient, error. One contract, several cores: convolution.c is the loop nest,
- * dot.h its inner products in portable C and for the DSP extension.
+/* Convolution kernels in uint8: forward, weight gradient, error. One contract, several cores: convolution.c is the loop
+ * nest, dot.h its inner products in portable C and for the DSP extension.
  *
- * Shapes: x(H,W,C) uint8, w(F,KH,KW,C) uint8 in rows of `stored` bytes, y and e(OH,OW,F) uint8. Accumulators are
- * int32; fqt_load has checked the bound of each sum. A fully connected layer has H = W = OH = OW = KH = KW = 1. */
+ * Shapes: x(H,W,C), w(F,KH,KW,C/groups) in rows of `stored` bytes, y and e(OH,OW,F), behind a fused 2x2 max pool
+ * (OH/2,OW/2,F) with the place of each maximum in `argmax`. Accumulators are int32; fqt_load has checked the bound of
+ * each sum. A fully connected layer has H = W = OH = OW = KH = KW = 1. */
 #ifndef FQT_CONVOLUTION_H
 #define FQT_CONVOLUTION_H
 
 #include "../internal.h"
 
-/* y = clamp(out_zero + (acc*m + half) >> S, lowest, 255), acc = bias + sum (w - z_w)(x - z_x); or acc itself. */
+/* y = clamp(out_zero + (acc*m + half) >> S, lowest, highest), acc = bias + sum (w - z_w)(x - z_x); or acc itself. */
 struct fqt_forward_job {
     const uint8_t *x;
     const uint8_t *weights;
@@ -16,41 +17,51 @@ struct fqt_forward_job {
     int16_t *scratch;               /* two windows of `stored` int16 */
     int32_t x_zero, weight_zero;
     void *out;                      /* uint8, or int32 if out_is_int32 */
+    uint8_t *argmax;                /* 2 bits an output; NULL = no pool */
     bool out_is_int32;
     struct fqt_multiplier by;
-    int32_t out_zero, lowest;
+    int32_t out_zero, lowest, highest;
     struct fqt_layer_state *tracked; /* takes the extremes of acc; NULL = not this time */
 };
 
 void fqt_convolution_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job);
 
-/* Fold sum (e - 128)(x - z_x) of this sample into the 12-bit gradient of the plane, saturating. */
+/* acc(taps) = sum (e - 128)(x - z_x) of one filter; returns the sum of its errors. */
 struct fqt_gradient_job {
     const uint8_t *x;
     const uint8_t *error;
-    int16_t *plane;                 /* (F, stored): gradient << 4 | residual */
-    int32_t *scratch;               /* (taps) */
+    const uint8_t *argmax;
+    int32_t *acc;                   /* (taps) */
     int32_t x_zero;
-    struct fqt_multiplier by;
 };
 
-/* One filter; returns the sum of its errors. */
 int32_t fqt_convolution_gradient(const struct fqt_geometry *g, const struct fqt_gradient_job *job, uint32_t filter);
 
-/* error_in = clamp(128 + (acc*m + half) >> S), acc = sum (w - z_w)(e - 128), zero where x sits at `masked`. */
+/* Sum of (e - 128) of one filter. */
+int32_t fqt_error_sum(const struct fqt_geometry *g, const uint8_t *error, uint32_t filter);
+
+/* error_in = clamp(128 + (acc*m + half) >> S), acc = sum (w - z_w)(e - 128), zero where x is masked. */
 struct fqt_error_job {
     const uint8_t *x;
     const uint8_t *error;
+    const uint8_t *argmax;
     const uint8_t *weights;
     uint8_t *error_in;
-    int32_t *scratch;               /* (KH, W, C) */
+    int32_t *scratch;               /* rows of (W, C): KH, with a fused pool stride_h more */
     int32_t weight_zero;
-    int32_t masked;                 /* -1 = nothing is masked */
+    struct fqt_selection selection;
+    struct fqt_mask mask;
     struct fqt_multiplier by;
     bool tracking;
 };
 
 /* Returns the largest |acc| that is not masked, if tracking; else 0. */
 int32_t fqt_convolution_error(const struct fqt_geometry *g, const struct fqt_error_job *job);
+
+/* Place of the maximum in its 2x2 window, row << 1 | column, of pooled output i. */
+static inline uint32_t fqt_place(const uint8_t *argmax, uint32_t i)
+{
+    return (uint32_t)argmax[i >> 2] >> (2u * (i & 3u)) & 3u;
+}
 
 #endif

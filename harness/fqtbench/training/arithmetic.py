@@ -5,12 +5,12 @@ Cortex-M0+ with software floats, an M4, an M7 and a PC give the same bits. `firm
 C twin. `ARITH_ID` changes whenever any result changes.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-ARITH_ID: Final = 1
+ARITH_ID: Final = 2
 
 F32 = np.float32
 I64 = NDArray[np.int64]
@@ -27,6 +27,10 @@ REQUANTIZE_MIN_SHIFT: Final = 17
 REQUANTIZE_MAX_SHIFT: Final = 32
 UPDATE_MIN_SHIFT: Final = 1
 UPDATE_MAX_SHIFT: Final = 28
+SUM_MIN_SHIFT: Final = 1
+SUM_MAX_SHIFT: Final = 30
+WIDE_MIN_SHIFT: Final = 1
+WIDE_MAX_SHIFT: Final = 46
 
 
 class Multiplier(NamedTuple):
@@ -62,6 +66,29 @@ def requantize_multiplier(value: np.float32) -> Multiplier:
     return multiplier(value, REQUANTIZE_MIN_SHIFT, REQUANTIZE_MAX_SHIFT)
 
 
+class CommonMultipliers(NamedTuple):
+    """Two positive real numbers as m · 2^−shift with one shift."""
+
+    first: int
+    second: int
+    shift: int
+
+
+def common_multipliers(first: np.float32, second: np.float32) -> CommonMultipliers:
+    """Split two numbers with one shift in 1..30, that of the larger; the smaller loses bits."""
+    a = multiplier(first, SUM_MIN_SHIFT, SUM_MAX_SHIFT)
+    b = multiplier(second, SUM_MIN_SHIFT, SUM_MAX_SHIFT)
+    shift = min(a.shift, b.shift)
+    return CommonMultipliers(_lowered(a, shift), _lowered(b, shift), shift)
+
+
+def _lowered(by: Multiplier, shift: int) -> int:
+    excess = by.shift - shift
+    if excess == 0:
+        return by.m
+    return 0 if excess > 15 else (by.m + (1 << (excess - 1))) >> excess
+
+
 def scale_rounded(acc: I64, by: Multiplier) -> I64:
     """Return (acc · m + 2^(shift−1)) >> shift; |acc| < 2^31."""
     return (acc * by.m + (1 << (by.shift - 1))) >> by.shift
@@ -76,6 +103,31 @@ def round_to_int(value: Float32Array) -> I64:
 def power_of_two(exponent: int) -> np.float32:
     """Return 2^exponent for −126 ≤ exponent ≤ 127, exactly."""
     return np.uint32((exponent + 127) << 23).view(np.float32)
+
+
+def random_rows(seed: int, step: int, layer: int, n_rows: int, n_columns: int) -> NDArray[np.uint32]:
+    """Return random words (n_rows, n_columns): a row's xorshift32 (Marsaglia 2003), seeded by a hash, a word a column.
+
+    The hash is MurmurHash3's finalizer over seed, step, layer and row. What one row draws never depends on another.
+    """
+    with np.errstate(over="ignore"):
+        common = _finalize(np.uint32(seed) ^ (np.uint32(step & 0xFFFFFFFF) * np.uint32(0x9E3779B9)))
+        common = _finalize(common ^ (np.uint32(layer) * np.uint32(0x85EBCA6B)))
+        state = _finalize(common ^ (np.arange(n_rows, dtype=np.uint32) * np.uint32(0xC2B2AE35)))
+        state[state == 0] = 1
+        words = np.empty((n_rows, n_columns), np.uint32)
+        for column in range(n_columns):
+            state = state ^ (state << np.uint32(13))
+            state = state ^ (state >> np.uint32(17))
+            state = state ^ (state << np.uint32(5))
+            words[:, column] = state
+    return words
+
+
+def _finalize(h: Any) -> Any:
+    h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    h = (h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return h ^ (h >> np.uint32(16))
 
 
 _LOG2_E: Final = F32(1.44269504)
@@ -124,9 +176,9 @@ def log_of(x: np.float32) -> np.float32:
     return F32(F32(exponent) * _LN2 + p * t)
 
 
-def sum_in_order(values: Float32Array) -> np.float32:
-    """Float32 sum in index order, one rounding per addition."""
-    total = F32(0)
+def sum_in_order(values: Float32Array) -> Float32Array:
+    """Float32 sum along the first axis in index order, one rounding per addition."""
+    total = np.zeros(values.shape[1:], np.float32)
     for value in values:
         total = total + value
     return total

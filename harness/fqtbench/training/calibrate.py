@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fqtbench.training import arithmetic as ar
-from fqtbench.training.image import TensorType
+from fqtbench.training.arithmetic import F32
+from fqtbench.training.image import ErrorRanges, LayerFlag, TensorType
 from fqtbench.training.reference import Trainer
+from fqtbench.training.state import ACC_MAX_UNSET, ACC_MIN_UNSET, State
 
 _ERROR_PASSES: Final = 2
 _EXPONENT_TRIES: Final = 12
@@ -19,55 +21,104 @@ Samples = NDArray[np.uint8]  # (n, h, w, c)
 Labels = NDArray[np.uint16]  # (n,)
 
 
-def calibrate(trainer: Trainer, samples: Samples, labels: Labels) -> None:
-    """Set activation ranges, error ratios and gradient exponents of `trainer` from `samples`."""
+def calibrate(
+    trainer: Trainer, samples: Samples, labels: Labels, activation_limit: float | None = None
+) -> None:
+    """Set activation ranges, error ratios and gradient exponents of `trainer` from `samples`.
+
+    With `activation_limit` the activations' ranges are that instead: −limit to limit, 0 to limit behind a ReLU. The
+    image must have every range tracked; the weights stay as they are.
+    """
     pairs = [(sample.tobytes(), int(label)) for sample, label in zip(samples, labels, strict=True)]
-    _calibrate_activations(trainer, pairs)
-    _calibrate_errors(trainer, pairs)
+    state = trainer.state
+    state.learning = False
+    if activation_limit is None:
+        _calibrate_activations(trainer, pairs)
+    else:
+        _fix_activations(state, F32(activation_limit))
+    if state.header["error_ranges"] == ErrorRanges.TRACKED:
+        _calibrate_errors(trainer, pairs)
     _calibrate_gradients(trainer, pairs)
+
+
+def _ranged_layers(state: State) -> list[int]:
+    return [number for number, layer in enumerate(state.image.layers) if state.has_range(layer)]
 
 
 def _calibrate_activations(trainer: Trainer, pairs: Iterable[tuple[bytes, int]]) -> None:
     """Layer by layer from the input, set the range to the extremes of the accumulators."""
-    for number in trainer.geometry:
-        out = int(trainer.image.layers[number]["out"])
-        if trainer.image.tensors[out]["dtype"] == TensorType.I32:
-            continue
-        trainer.forget_ranges()
+    state = trainer.state
+    for number in _ranged_layers(state):
+        _forget_ranges(state)
         for sample, label in pairs:
             trainer.forward(sample, label, track=True)
-        trainer.adopt_range(number)
-        trainer.settle()
-    trainer.settle()  # of a network that is nothing but a head, too
-    trainer.forget_ranges()
+        _adopt_range(state, number)
+        state.settle()
+    state.settle()  # of a network that is nothing but a head, too
+    _forget_ranges(state)
+
+
+def _adopt_range(state: State, number: int) -> None:
+    layer, extremes = state.image.layers[number], state.layer_state[number]
+    unit, out = state.accumulator_unit(layer), state.tensor_state[layer["out"]]
+    relu = bool(layer["flags"] & LayerFlag.RELU)
+    out["range_min"] = F32(0) if relu else F32(int(extremes["acc_min"])) * unit
+    out["range_max"] = F32(int(extremes["acc_max"])) * unit
+
+
+def _fix_activations(state: State, limit: np.float32) -> None:
+    for number in _ranged_layers(state):
+        layer = state.image.layers[number]
+        out = state.tensor_state[layer["out"]]
+        out["range_min"] = F32(0) if layer["flags"] & LayerFlag.RELU else -limit
+        out["range_max"] = limit
+    state.settle()
+
+
+def _forget_ranges(state: State) -> None:
+    """Drop the accumulators tracked so far."""
+    state.layer_state["acc_min"], state.layer_state["acc_max"] = ACC_MIN_UNSET, ACC_MAX_UNSET
 
 
 def _calibrate_errors(trainer: Trainer, pairs: list[tuple[bytes, int]]) -> None:
     """Let the ratios follow from below: they rise by half the distance per sample."""
-    trainer.layer_state["error_ratio"] = 0
+    trainer.state.layer_state["error_ratio"] = 0
     for _ in range(_ERROR_PASSES):
         for sample, label in pairs:
             trainer.forward(sample, label, track=True)
             trainer.backward()
-    trainer.forget_ranges()
+    _forget_ranges(trainer.state)
+    _drop_gradients(trainer.state)
+
+
+def _drop_gradients(state: State) -> None:
+    """Drop the gradients of the mini-batch in progress."""
+    for parameters in state.parameters.values():
+        if parameters.gradient is not None:
+            parameters.gradient = np.zeros_like(parameters.gradient)
+        parameters.bias_gradient = np.zeros_like(parameters.bias_gradient)
 
 
 def _calibrate_gradients(trainer: Trainer, pairs: list[tuple[bytes, int]]) -> None:
-    """Find exponents with which the largest gradient of a mini-batch lies in 512..1023."""
-    batch = list(itertools.islice(itertools.cycle(pairs), int(trainer.image.header["batch"])))
-    for _ in range(_EXPONENT_TRIES):
-        trainer.drop_gradients()
+    """Find exponents with which the largest 12-bit gradient of a mini-batch lies in 512..1023."""
+    state = trainer.state
+    numbers = [n for n in state.trained_layers() if state.parameters[n].plane_type == TensorType.I16]
+    batch = list(itertools.islice(itertools.cycle(pairs), int(state.header["batch"])))
+    for _ in range(_EXPONENT_TRIES if numbers else 0):
+        _drop_gradients(state)
         for sample, label in batch:
             trainer.forward(sample, label, track=False)
             trainer.backward()
-        moves = [_move_exponent(trainer, number) for number in trainer.geometry]
+        moves = [_move_exponent(state, number) for number in numbers]
         if not any(moves):
             break
-    trainer.drop_gradients()
+    _drop_gradients(state)
 
 
-def _move_exponent(trainer: Trainer, number: int) -> bool:
-    largest = int(np.abs(trainer.gradient[number]).max())
+def _move_exponent(state: State, number: int) -> bool:
+    gradient = state.parameters[number].gradient
+    assert gradient is not None
+    largest = int(np.abs(gradient).max())
     if 512 <= largest < 1024:
         return False
     if largest == ar.GRADIENT_LIMIT:
@@ -76,6 +127,6 @@ def _move_exponent(trainer: Trainer, number: int) -> bool:
         move = -_EXPONENT_JUMP
     else:
         move = largest.bit_length() - 10
-    state = trainer.layer_state[number]
-    state["gradient_exponent"] = min(max(int(state["gradient_exponent"]) + move, -100), 100)
+    entry = state.layer_state[number]
+    entry["gradient_exponent"] = min(max(int(entry["gradient_exponent"]) + move, -100), 100)
     return True

@@ -2,18 +2,21 @@
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fqtbench.errors import ImageError
-from fqtbench.training import arithmetic as ar
 from fqtbench.training import image as im
 from fqtbench.training.calibrate import calibrate
-from fqtbench.training.image import LayerFlag, LayerType, TensorType
+from fqtbench.training.draft import Draft
+from fqtbench.training.image import ErrorRanges, LayerFlag
+from fqtbench.training.initial import GivenWeights
 from fqtbench.training.network import Layer, Shape, resolve
+from fqtbench.training.options import Options, options_of
 from fqtbench.training.plan import Buffer, MemoryPlan, plan_memory
 from fqtbench.training.reference import Trainer
 from fqtbench.training.spec import LearningRate, NetworkSpec, TrainingSpec
@@ -22,10 +25,10 @@ _N_SLOTS: Final = 2  # one sample trains while the next one streams in
 _FRAME_OVERHEAD_BYTES: Final = 16  # header 8, label 4, CRC 4 (docs/wire.md)
 _MIN_SLOT_BYTES: Final = 128
 _RING_SLACK_BYTES: Final = 64
-_WEIGHT_HEADROOM: Final = 1.25  # initial weights reach 1/1.25 of the range
-_WEIGHT_ZERO_POINT: Final = 128
 _SCHEDULE_PIECES: Final = 32
-_INPUT_SCALE: Final = 1 / 255  # pixels 0..255 stand for 0..1
+_PIXELS: Final = (1 / 255, 0)  # scale and zero point of an input whose 0..255 stand for 0..1
+_CONFIGURATIONS: Final = ("uint8", "mixed", "float32")
+_RECIPES: Final = ("best", "paper")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class CompiledModel:
     plan: MemoryPlan
     layers: tuple[Layer, ...]
     trained_tensors: tuple[TrainedTensor, ...]
+    warnings: tuple[str, ...]
 
     @property
     def sha256(self) -> str:
@@ -84,28 +88,35 @@ def compile_model(
     memory: Memory,
     seed: int,
     n_steps: int,
+    quantization: tuple[float, int] = _PIXELS,
+    weights: GivenWeights | None = None,
 ) -> CompiledModel:
     """Compile a model image.
 
     `calibration` (n, h, w, c) and `labels` (n,) are training samples from which the initial ranges are taken; `n_steps`
-    is the number of samples of the whole training, over which the learning rate runs. Raises ImageError if
-    the network does not fit `memory`, naming the layer and the bytes missing.
+    is the number of samples of the whole training, over which the learning rate runs; `quantization` is scale and zero
+    point of the samples; `weights` are float32 (filters, KH, KW, channels of a group) and biases (filters,), by
+    position in `network.layers`, drawn by `seed` where missing. ImageError if the network does not fit `memory`, naming
+    the layer and the bytes missing.
     """
-    layers = resolve(network, _shape_of(calibration), n_classes)
-    draft = _Draft(layers, training, seed, n_steps)
-    plan = draft.place()
+    options = options_of(training)
+    layers = resolve(network, _shape_of(calibration), n_classes, training.configuration)
+    draft = Draft(layers, options, training.batch, training.momentum, seed, quantization, weights)
+    builder = _Builder(draft, training, options, seed, n_steps)
+    plan = builder.place()
     _check_fits(plan, memory)
-    trainer = Trainer(draft.build())
-    calibrate(trainer, calibration, labels)
-    draft.adopt(trainer)
-    image = draft.build()
+    trainer = Trainer(builder.build(calibrating=True))
+    limit = options.activation_limit if options.activation_ranges == "fixed" else None
+    calibrate(trainer, calibration, labels, limit)
+    builder.adopt(trainer)
+    image = builder.build()
     if len(image) > memory.flash_bytes:
         largest = max(layers, key=lambda layer: layer.parameters)
         raise ImageError(
             f"the model image takes {len(image)} bytes of flash, {len(image) - memory.flash_bytes} more than the board "
             f"has for it; the largest layer is {largest.name} with {largest.parameters} parameters"
         )
-    return CompiledModel(image, plan, layers, draft.trained_tensors())
+    return CompiledModel(image, plan, layers, builder.trained_tensors(), options.warnings)
 
 
 def _shape_of(samples: NDArray[np.uint8]) -> Shape:
@@ -136,191 +147,48 @@ def learning_rate_table(rate: float | LearningRate, n_steps: int) -> list[tuple[
     return table
 
 
-def random_integers(seed: int, stream: int, n: int, bound: int) -> NDArray[np.int64]:
-    """Return `n` integers in [0, bound), the same with every NumPy: SplitMix64 over a counter (Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        start = np.uint64(((seed & 0xFFFFFFFF) << 32) | (stream & 0xFFFFFFFF))
-        z = (np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) ^ _mixed(start)
-        z = _mixed(z)
-    drawn: NDArray[np.int64] = (((z >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
-    return drawn
+class _Builder:
+    """A draft, its memory plan, and the image that both give."""
 
-
-def _mixed(z: Any) -> Any:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-class _Draft:
-    """The tables of an image while they are being made."""
-
-    def __init__(self, layers: tuple[Layer, ...], training: TrainingSpec, seed: int, n_steps: int) -> None:
-        self.layers, self.training, self.seed, self.n_steps = layers, training, seed, n_steps
-        self.tensors: list[NDArray[Any]] = []
-        self.names: list[str] = []
-        self.buffers: dict[int, Buffer] = {}  # tensor -> buffer, for tensors that live in the arena
-        self.aliases: dict[int, int] = {}  # tensor -> tensor whose bytes it shares
-        self.contents: dict[int, bytes] = {}
-        self.rows: list[NDArray[Any]] = []
-        self._add_layers()
-
-    # -- tables
-
-    @property
-    def _end(self) -> int:
-        return 2 * len(self.layers)
-
-    def _backward_moment(self, number: int) -> int:
-        return self._end - 1 - number
-
-    def _tensor(self, name: str, dtype: TensorType, shape: Shape, n_bytes: int, **fields: object) -> int:
-        h, w, c = shape
-        row = im.record(im.TENSOR, dtype=dtype, h=h, w=w, c=c, bytes=n_bytes, **fields)
-        self.tensors.append(row)
-        self.names.append(name)
-        return len(self.tensors) - 1
-
-    def _buffer(self, tensor: int, first: int, last: int) -> int:
-        self.buffers[tensor] = Buffer(self.names[tensor], int(self.tensors[tensor]["bytes"]), first, last)
-        return tensor
-
-    def _add_layers(self) -> None:
-        first = self.layers[0].in_shape
-        activation = self._tensor(
-            "input", TensorType.U8, first, math.prod(first), region=im.REGION_SAMPLE, scale=_INPUT_SCALE
-        )
-        n_scratch = max(scratch_bytes(layer) for layer in self.layers)
-        self.scratch = self._buffer(
-            self._tensor("scratch", TensorType.I32, (1, 1, 1), n_scratch), 0, self._end
-        )
-        error, masked = im.NONE, False  # of the activation in hand
-        for number, layer in enumerate(self.layers):
-            row = im.record(im.LAYER, type=layer.type, **{"in": activation}, error_in=error)
-            row["kernel_h"], row["kernel_w"] = layer.kernel
-            row["stride_h"], row["stride_w"] = layer.stride
-            row["pad_top"], row["pad_left"] = layer.pad
-            for field in ("out", "error_out", "weights", "plane", "bias", "scratch"):
-                row[field] = im.NONE
-            row["error_ratio"] = 1.0
-            self._extend(activation, error, self._backward_moment(number))
-            if layer.type == LayerType.SOFTMAX_CROSS_ENTROPY:
-                row["out"] = activation
-                self.rows.append(row)
-                continue
-            flags = LayerFlag.MASK_INPUT if masked else LayerFlag(0)
-            if layer.has_weights:
-                flags |= LayerFlag.TRAINED | (LayerFlag.RELU if layer.relu else LayerFlag(0))
-                self._add_weights(number, layer, row)
-                masked = layer.relu
-            elif layer.type == LayerType.GLOBAL_AVERAGE_POOL:
-                masked = False
-            activation, error = self._add_outputs(number, layer, activation, error)
-            row["out"], row["error_out"], row["flags"] = activation, error, flags
-            self.rows.append(row)
-
-    def _extend(self, activation: int, error: int, moment: int) -> None:
-        """Keep the layer's input until its backward pass has used it; its error is written there."""
-        activation, error = self.aliases.get(activation, activation), self.aliases.get(error, error)
-        if activation in self.buffers:
-            self.buffers[activation] = replace(self.buffers[activation], last=moment)
-        if error in self.buffers:
-            self.buffers[error] = replace(self.buffers[error], first=moment)
-
-    def _add_outputs(self, number: int, layer: Layer, activation: int, error: int) -> tuple[int, int]:
-        """Add the layer's output and the error of it. A flattened tensor shares its input's bytes."""
-        head = self.layers[number + 1].type == LayerType.SOFTMAX_CROSS_ENTROPY
-        dtype, n = (TensorType.I32, 4) if head else (TensorType.U8, 1)
-        n_bytes = math.prod(layer.out_shape)
-        out = self._tensor(f"{layer.name} out", dtype, layer.out_shape, n * n_bytes, scale=1.0)
-        if layer.type == LayerType.FLATTEN:
-            self._alias(out, activation)
-        else:
-            self._buffer(out, number, number)
-        if not any(earlier.has_weights for earlier in self.layers[: number + 1]):
-            return out, im.NONE  # nothing below is trained: backward stops above
-        out_error = self._tensor(
-            f"{layer.name} error",
-            TensorType.U8,
-            layer.out_shape,
-            n_bytes,
-            scale=1.0,
-            zero_point=ar.ERROR_ZERO_POINT,
-        )
-        if layer.type == LayerType.FLATTEN:
-            self._alias(out_error, error)
-        else:
-            backward = self._backward_moment(number)
-            self._buffer(out_error, backward, backward)
-        return out, out_error
-
-    def _alias(self, tensor: int, of: int) -> None:
-        if self.tensors[of]["region"] == im.REGION_SAMPLE:
-            self.tensors[tensor]["region"] = im.REGION_SAMPLE
-        else:
-            self.aliases[tensor] = self.aliases.get(of, of)
-
-    def _add_weights(self, number: int, layer: Layer, row: NDArray[Any]) -> None:
-        filters, taps = layer.filters, layer.taps
-        stored = -taps % 4 + taps
-        shape = (filters, taps, stored)
-        limit = math.sqrt((6.0 if layer.relu else 3.0) / taps)  # He et al. 2015, uniform
-        row["weights"] = weights = self._tensor(
-            f"{layer.name} weights",
-            TensorType.U8,
-            shape,
-            filters * stored,
-            flags=im.TRAINED_STATE,
-            scale=limit * _WEIGHT_HEADROOM / 127,
-            zero_point=_WEIGHT_ZERO_POINT,
-        )
-        row["plane"] = self._tensor(
-            f"{layer.name} plane", TensorType.I16, shape, 2 * filters * stored, flags=im.TRAINED_STATE
-        )
-        row["bias"] = self._tensor(
-            f"{layer.name} bias", TensorType.F32, (filters, 3, 3), 12 * filters, flags=im.TRAINED_STATE
-        )
-        row["scratch"] = self.scratch
-        reach = int(127 / _WEIGHT_HEADROOM)
-        content = np.full((filters, stored), _WEIGHT_ZERO_POINT, np.uint8)
-        drawn = random_integers(self.seed, number, filters * taps, 2 * reach + 1)
-        content[:, :taps] = (drawn - reach + _WEIGHT_ZERO_POINT).reshape(filters, taps)
-        self.contents[weights] = content.tobytes()
-        for tensor in (row["weights"], row["plane"], row["bias"]):
-            self._buffer(int(tensor), 0, self._end)
-
-    # -- placing and building
+    def __init__(
+        self, draft: Draft, training: TrainingSpec, options: Options, seed: int, n_steps: int
+    ) -> None:
+        self.draft, self.training, self.options = draft, training, options
+        self.seed, self.n_steps = seed, n_steps
 
     def place(self) -> MemoryPlan:
         """Plan the arena and write the offsets into the tables."""
-        sample_bytes = int(self.tensors[0]["bytes"])
+        draft = self.draft
+        sample_bytes = int(draft.tensors[draft.input]["bytes"])
         self.slot_stride = max(_MIN_SLOT_BYTES, _aligned(sample_bytes + _FRAME_OVERHEAD_BYTES))
-        encoded = (
-            self.slot_stride + self.slot_stride // 254 + 2
-        )  # COBS adds a byte in 254, and one; then the 0x00
+        # COBS adds a byte in 254, and one; then the 0x00
+        encoded = self.slot_stride + self.slot_stride // 254 + 2
         self.ring_half_bytes = _aligned(_N_SLOTS * encoded + _RING_SLACK_BYTES)
         fixed = {
-            "tensor state": len(self.tensors) * im.TENSOR_STATE.itemsize,
-            "layer state": len(self.rows) * im.LAYER_STATE.itemsize,
+            "tensor state": len(draft.tensors) * im.TENSOR_STATE.itemsize,
+            "layer state": len(draft.rows) * im.LAYER_STATE.itemsize,
             "sample slots": _N_SLOTS * self.slot_stride,
             "receive ring": 2 * self.ring_half_bytes,
         }
-        always = [Buffer(name, n_bytes, 0, self._end) for name, n_bytes in fixed.items()]
-        self.plan = plan_memory([*always, *self.buffers.values()])
-        for tensor, buffer in self.buffers.items():
-            self.tensors[tensor]["offset"] = self.plan.offset(buffer.name)
-        for tensor, of in self.aliases.items():
-            self.tensors[tensor]["offset"] = self.tensors[of]["offset"]
+        always = [Buffer(name, n_bytes, 0, draft.end) for name, n_bytes in fixed.items()]
+        self.plan = plan_memory([*always, *draft.buffers.values()])
+        for tensor, buffer in draft.buffers.items():
+            draft.tensors[tensor]["offset"] = self.plan.offset(buffer.name)
+        for tensor, of in draft.aliases.items():
+            draft.tensors[tensor]["offset"] = draft.tensors[of]["offset"]
         return self.plan
 
-    def build(self) -> bytes:
-        """Return the image as the tables stand."""
-        training = self.training
+    def build(self, calibrating: bool = False) -> bytes:
+        """Return the image as the tables stand; to calibrate by it, one that tracks every range."""
+        training, options, draft = self.training, self.options, self.draft
+        error_ranges = options.error_ranges
+        if calibrating and error_ranges == ErrorRanges.CALIBRATED:
+            error_ranges = ErrorRanges.TRACKED
         header = im.record(
             im.HEADER,
             n_regions=1,
-            n_classes=self.layers[-1].out_shape[2],
-            sample_bytes=int(self.tensors[0]["bytes"]),
+            n_classes=draft.layers[-1].out_shape[2],
+            sample_bytes=int(draft.tensors[draft.input]["bytes"]),
             region_bytes=(self.plan.peak_bytes, 0, 0, 0),
             tensor_state_offset=self.plan.offset("tensor state"),
             layer_state_offset=self.plan.offset("layer state"),
@@ -330,45 +198,57 @@ class _Draft:
             ring_half_bytes=self.ring_half_bytes,
             n_slots=_N_SLOTS,
             batch=training.batch,
+            configuration=_CONFIGURATIONS.index(training.configuration),
+            recipe=_RECIPES.index(training.recipe),
+            normalization=options.normalization,
+            rounding=options.rounding,
             track_period=training.track_period,
-            residual_bits=ar.RESIDUAL_BITS,
+            partial=options.partial,
+            weight_ranges=options.weight_ranges,
+            error_ranges=error_ranges,
             seed=self.seed,
-            lambda_min=1.0,
-            lambda_max=1.0,
+            lambda_min=options.lambda_min,
+            lambda_max=options.lambda_max,
+            momentum=training.momentum,
         )
         rates = learning_rate_table(training.learning_rate, self.n_steps)
-        return im.build(header, self.tensors, self.rows, rates, self.contents)
+        tensors, rows = draft.tensors, draft.rows
+        if calibrating:
+            tensors, rows = self._varying(tensors), self._tracking(rows)
+        return im.build(header, tensors, rows, rates, draft.contents)
+
+    def _varying(self, tensors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the tensors with every folded bias in the arena."""
+        copies = [tensor.copy() for tensor in tensors]
+        for number in self.draft.constant_biases:
+            copies[int(self.draft.rows[number]["bias_folded"])]["region"] = 0
+        return copies
+
+    def _tracking(self, rows: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        copies = [row.copy() for row in rows]
+        for number in self.draft.calibrated:
+            copies[number]["flags"] = int(copies[number]["flags"]) | LayerFlag.TRACKED
+        return copies
 
     def adopt(self, trainer: Trainer) -> None:
         """Take over what calibration found."""
-        for tensor, state in zip(self.tensors, trainer.tensor_state, strict=True):
-            tensor["scale"], tensor["zero_point"] = state["scale"], state["zero_point"]
-        for row, state in zip(self.rows, trainer.layer_state, strict=True):
-            row["error_ratio"] = state["error_ratio"]
-            row["gradient_exponent"] = state["gradient_exponent"]
+        draft, state = self.draft, trainer.state
+        for tensor, entry in zip(draft.tensors, state.tensor_state, strict=True):
+            tensor["scale"], tensor["zero_point"] = entry["scale"], entry["zero_point"]
+        for row, found in zip(draft.rows, state.layer_state, strict=True):
+            row["error_ratio"] = found["error_ratio"]
+            row["gradient_exponent"] = found["gradient_exponent"]
+        for number in draft.constant_biases:
+            folded = state.parameters[number].bias_folded.astype("<i4").tobytes()
+            draft.contents[int(draft.rows[number]["bias_folded"])] = folded
 
     def trained_tensors(self) -> tuple[TrainedTensor, ...]:
         """Return what training changes."""
         return tuple(
             TrainedTensor(name, index, int(row["bytes"]))
-            for index, (name, row) in enumerate(zip(self.names, self.tensors, strict=True))
+            for index, (name, row) in enumerate(zip(self.draft.names, self.draft.tensors, strict=True))
             if int(row["flags"]) & im.TRAINED_STATE
         )
-
-
-def scratch_bytes(layer: Layer) -> int:
-    """Bytes of scratch that the engine's kernels need for `layer`; `fqt_scratch_bytes` in kernels/convolution.c.
-
-    Forward: two centred windows of int16. Weight gradient: one int32 a weight of a filter. Error: the int32 rows of the
-    input that one window reaches.
-    """
-    if not layer.has_weights:
-        return 0
-    taps = _aligned(layer.taps)
-    row_values = layer.taps
-    if layer.type == LayerType.CONV2D:
-        row_values = layer.kernel[0] * layer.in_shape[1] * layer.in_shape[2]
-    return max(2 * 2 * taps, 4 * taps, 4 * row_values)
 
 
 def _aligned(n: int) -> int:

@@ -17,7 +17,7 @@ from fqtbench.errors import ImageError
 from fqtbench.training.arithmetic import ARITH_ID
 
 MAGIC: Final = 0x49545146
-VERSION: Final = 1
+VERSION: Final = 2
 NONE: Final = 0xFFFF
 CRC_START: Final = 16
 
@@ -28,20 +28,73 @@ REGION_SAMPLE: Final = 255  # the input tensor: it lies in the slot that receive
 class LayerType(IntEnum):
     """Layer numbers of the format."""
 
-    CONV2D = 1
+    CONVOLUTION = 1
     FULLY_CONNECTED = 2
     MAX_POOL = 3
-    GLOBAL_AVERAGE_POOL = 4
+    AVERAGE_POOL = 4
     FLATTEN = 5
     SOFTMAX_CROSS_ENTROPY = 6
+    ADD = 7
+    FORK = 8
+    DEQUANTIZE = 9
+
+
+WEIGHTED: Final = (LayerType.CONVOLUTION, LayerType.FULLY_CONNECTED)
 
 
 class LayerFlag(IntFlag):
-    """Flags of a layer."""
+    """Flags of a layer; the masks say which folded activation clamped its inputs."""
 
     RELU = 1
-    TRAINED = 2
-    MASK_INPUT = 4
+    RELU6 = 2  # with RELU
+    TRAINED = 4  # its weights
+    BIAS_TRAINED = 8
+    TRACKED = 16  # the range of its output follows what is observed
+    MASK_INPUT = 32
+    MASK_INPUT_HIGH = 64  # with MASK_INPUT: ReLU6
+    MASK_OTHER = 128
+    MASK_OTHER_HIGH = 256
+
+
+class Normalization(IntEnum):
+    """What is done to a gradient before the rate is applied."""
+
+    STANDARDIZE = 0
+    QAS = 1
+    NONE = 2
+
+
+class Rounding(IntEnum):
+    """How a weight is written back."""
+
+    RESIDUAL = 0
+    STOCHASTIC = 1
+    NEAREST = 2
+
+
+class PartialRule(IntEnum):
+    """Which structures of a layer a sample updates."""
+
+    FULL = 0
+    DYNAMIC = 1
+    TOP_K = 2
+    RANDOM_K = 3
+
+
+class WeightRanges(IntEnum):
+    """How the range of a weight tensor changes."""
+
+    FIXED = 0
+    GROW = 1
+    DYNAMIC = 2
+
+
+class ErrorRanges(IntEnum):
+    """How the range of an error tensor changes."""
+
+    FIXED = 0
+    CALIBRATED = 1
+    TRACKED = 2
 
 
 class TensorType(IntEnum):
@@ -51,6 +104,7 @@ class TensorType(IntEnum):
     I16 = 1
     I32 = 2
     F32 = 3
+    I8 = 4
 
 
 TRAINED_STATE: Final = 1  # tensor flag
@@ -83,15 +137,18 @@ HEADER: Final = np.dtype(
         ("batch", "<u2"),
         ("configuration", "u1"),
         ("recipe", "u1"),
-        ("optimizer", "u1"),
+        ("normalization", "u1"),
         ("rounding", "u1"),
         ("track_period", "<u2"),
-        ("residual_bits", "u1"),
         ("partial", "u1"),
+        ("weight_ranges", "u1"),
+        ("error_ranges", "u1"),
+        ("reserved", "u1", (3,)),
         ("seed", "<u4"),
         ("lambda_min", "<f4"),
         ("lambda_max", "<f4"),
-        ("reserved", "<u4", (4,)),
+        ("momentum", "<f4"),
+        ("reserved2", "<u4", (2,)),
     ]
 )
 
@@ -113,27 +170,26 @@ TENSOR: Final = np.dtype(
     ]
 )
 
+TENSOR_FIELDS: Final = (
+    *("in", "other", "out", "error_in", "error_other", "error_out"),
+    *("weights", "plane", "velocity", "bias", "bias_step", "bias_folded"),
+    *("argmax", "scratch", "selection"),
+)
+
 LAYER: Final = np.dtype(
     [
-        ("type", "u1"),
-        ("flags", "u1"),
-        ("kernel_h", "u1"),
-        ("kernel_w", "u1"),
-        ("stride_h", "u1"),
-        ("stride_w", "u1"),
-        ("pad_top", "u1"),
-        ("pad_left", "u1"),
-        ("in", "<u2"),
-        ("out", "<u2"),
-        ("error_in", "<u2"),
-        ("error_out", "<u2"),
-        ("weights", "<u2"),
-        ("plane", "<u2"),
-        ("bias", "<u2"),
-        ("scratch", "<u2"),
+        ("type", "<u2"),
+        ("flags", "<u2"),
+        ("kernel_h", "<u2"),
+        ("kernel_w", "<u2"),
+        ("stride_h", "<u2"),
+        ("stride_w", "<u2"),
+        ("pad_top", "<u2"),
+        ("pad_left", "<u2"),
+        ("groups", "<u2"),
+        *((name, "<u2") for name in TENSOR_FIELDS),
         ("error_ratio", "<f4"),
         ("gradient_exponent", "<i4"),
-        ("reserved", "<u4", (2,)),
     ]
 )
 
@@ -143,7 +199,15 @@ TENSOR_STATE: Final = np.dtype(
     [("scale", "<f4"), ("zero_point", "<i4"), ("range_min", "<f4"), ("range_max", "<f4")]
 )
 LAYER_STATE: Final = np.dtype(
-    [("error_ratio", "<f4"), ("gradient_exponent", "<i4"), ("acc_min", "<i4"), ("acc_max", "<i4")]
+    [
+        ("error_ratio", "<f4"),
+        ("gradient_exponent", "<i4"),
+        ("acc_min", "<i4"),
+        ("acc_max", "<i4"),
+        ("error_max", "<f4"),
+        ("saturated", "<i2"),
+        ("updated", "<u2"),
+    ]
 )
 
 

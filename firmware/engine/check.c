@@ -1,0 +1,394 @@
+#include "check.h"
+
+#define BOUND_INT32 0x7FFFFFFFull
+#define LARGEST_PRODUCT (255ull * 255ull)       /* |w - z_w| * |x - z_x| */
+#define LARGEST_ERROR_PRODUCT (255ull * 128ull) /* |w - z_w| * |e - 128| */
+#define LARGEST_BIAS (1ull << 22)
+
+static const uint8_t element_bytes[] = {[IMAGE_U8] = 1, [IMAGE_I16] = 2, [IMAGE_I32] = 4, [IMAGE_F32] = 4, [IMAGE_I8] = 1};
+
+/* --- tensors ------------------------------------------------------------------------------------------ */
+
+static bool finite_positive(float value)
+{
+    uint32_t exponent = fqt_float_bits(value) >> 23;
+    return exponent > 0 && exponent < 255; /* sign bit clear, normal */
+}
+
+static bool tensor_good(const struct fqt_net *net, const struct image_tensor *t)
+{
+    const struct image_header *h = net->header;
+    if (t->dtype > IMAGE_I8 || t->bytes % element_bytes[t->dtype] != 0) {
+        return false;
+    }
+    if (t->dtype == IMAGE_U8 && (t->zero_point < 0 || t->zero_point > 255 || !finite_positive(t->scale))) {
+        return false;
+    }
+    if (t->init_offset != 0 && !fqt_inside(t->init_offset, t->bytes, h->total_bytes)) {
+        return false;
+    }
+    if ((t->flags & IMAGE_TRAINED_STATE) != 0 && t->region >= FQT_MAX_REGIONS) {
+        return false; /* the checksum reads trained tensors, also while there is no sample */
+    }
+    if (t->region == IMAGE_REGION_SAMPLE) {
+        return t->dtype == IMAGE_U8 && t->bytes <= h->sample_bytes;
+    }
+    if (t->region == IMAGE_REGION_IN_IMAGE) {
+        return t->init_offset != 0;
+    }
+    return t->region < h->n_regions && fqt_inside(t->offset, t->bytes, h->region_bytes[t->region]);
+}
+
+/* A tensor in an arena of `dtype` and at least `bytes`. */
+static bool in_arena(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint64_t bytes)
+{
+    return tensor < net->header->n_tensors && net->tensors[tensor].region < FQT_MAX_REGIONS &&
+           net->tensors[tensor].dtype == dtype && net->tensors[tensor].bytes >= bytes;
+}
+
+/* As above, of the trained state. */
+static bool lasting(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint64_t bytes)
+{
+    return in_arena(net, tensor, dtype, bytes) && (net->tensors[tensor].flags & IMAGE_TRAINED_STATE) != 0;
+}
+
+/* As above, or a constant that stays in the image. */
+static bool readable(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint64_t bytes)
+{
+    return tensor < net->header->n_tensors && net->tensors[tensor].dtype == dtype &&
+           net->tensors[tensor].bytes >= bytes &&
+           (net->tensors[tensor].region == IMAGE_REGION_IN_IMAGE ||
+            lasting(net, tensor, dtype, bytes));
+}
+
+/* Shape and size of a map agree. */
+static bool map_good(const struct fqt_net *net, uint32_t tensor, uint8_t dtype)
+{
+    if (tensor >= net->header->n_tensors) {
+        return false;
+    }
+    const struct image_tensor *t = &net->tensors[tensor];
+    uint64_t count = (uint64_t)t->h * t->w * t->c;
+    return count > 0 && t->dtype == dtype && t->region != IMAGE_REGION_IN_IMAGE &&
+           t->bytes == count * element_bytes[dtype];
+}
+
+static bool writable_map(const struct fqt_net *net, uint32_t tensor, uint8_t dtype)
+{
+    return map_good(net, tensor, dtype) && net->tensors[tensor].region < FQT_MAX_REGIONS;
+}
+
+static bool same_shape(const struct fqt_net *net, uint32_t a, uint32_t b)
+{
+    const struct image_tensor *s = &net->tensors[a], *t = &net->tensors[b];
+    return s->h == t->h && s->w == t->w && s->c == t->c;
+}
+
+/* An error tensor of the activation `of`: as many elements, of `dtype`. */
+static bool error_good(const struct fqt_net *net, uint32_t error, uint32_t of, uint8_t dtype)
+{
+    return writable_map(net, error, dtype) && fqt_count(&net->tensors[error]) == fqt_count(&net->tensors[of]) &&
+           (dtype != IMAGE_U8 || net->tensors[error].zero_point == FQT_ERROR_ZERO);
+}
+
+static bool optional_error_good(const struct fqt_net *net, uint32_t error, uint32_t of, uint8_t dtype)
+{
+    return error == IMAGE_NONE || error_good(net, error, of, dtype);
+}
+
+/* --- layers with weights ------------------------------------------------------------------------------ */
+
+static bool geometry_good(const struct fqt_net *net, const struct image_layer *layer)
+{
+    const struct image_tensor *in = &net->tensors[layer->in], *out = &net->tensors[layer->out];
+    if (layer->type == IMAGE_FULLY_CONNECTED) {
+        return (uint64_t)out->h * out->w == 1u && fqt_count(in) == net->tensors[layer->weights].w &&
+               layer->argmax == IMAGE_NONE;
+    }
+    if (layer->groups < 1 || in->c % layer->groups != 0 || out->c % layer->groups != 0) {
+        return false;
+    }
+    struct fqt_geometry g = fqt_geometry_of(net, layer);
+    return g.kernel_h >= 1 && g.kernel_w >= 1 && g.stride_h >= 1 && g.stride_w >= 1 &&
+           (uint64_t)g.kernel_h * g.kernel_w * g.group_channels == g.taps && g.pad_top < g.kernel_h &&
+           g.pad_left < g.kernel_w && (uint64_t)(g.out_h - 1u) * g.stride_h < g.h + g.pad_top &&
+           (uint64_t)(g.out_w - 1u) * g.stride_w < g.w + g.pad_left;
+}
+
+static bool bounds_good(const struct fqt_geometry *g)
+{
+    uint64_t windows = (uint64_t)g->out_h * g->out_w;
+    uint64_t reach = (uint64_t)g->group_filters * g->kernel_h * g->kernel_w;
+    uint64_t outputs = windows * g->filters / (g->pool * g->pool);
+    return g->taps * LARGEST_PRODUCT + LARGEST_BIAS <= BOUND_INT32 &&
+           windows * LARGEST_ERROR_PRODUCT <= BOUND_INT32 && reach * LARGEST_ERROR_PRODUCT <= BOUND_INT32 &&
+           outputs * 128u <= BOUND_INT32;
+}
+
+static bool argmax_good(const struct fqt_net *net, const struct image_layer *layer)
+{
+    uint32_t outputs = fqt_count(&net->tensors[layer->out]);
+    return layer->argmax == IMAGE_NONE || (in_arena(net, layer->argmax, IMAGE_U8, (outputs + 3u) / 4u) &&
+                                           net->tensors[layer->out].dtype == IMAGE_U8);
+}
+
+static bool integer_weights_good(const struct fqt_net *net, const struct image_layer *layer)
+{
+    struct fqt_geometry g = fqt_geometry_of(net, layer);
+    bool trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0;
+    uint64_t stored = (uint64_t)g.filters * g.stored;
+    uint8_t plane = layer->plane < net->header->n_tensors ? net->tensors[layer->plane].dtype : (uint8_t)IMAGE_I8;
+    bool at_once = plane == IMAGE_I8;
+    if (g.stored % 4u != 0 || !readable(net, layer->bias_folded, IMAGE_I32, 4ull * g.filters) ||
+        !in_arena(net, layer->scratch, IMAGE_I32, fqt_scratch_bytes(&g)) || !bounds_good(&g) ||
+        !argmax_good(net, layer)) {
+        return false;
+    }
+    if (!trained) {
+        return layer->plane == IMAGE_NONE && layer->velocity == IMAGE_NONE;
+    }
+    uint8_t velocity = plane == IMAGE_F32 ? (uint8_t)IMAGE_F32 : (uint8_t)IMAGE_I16;
+    bool rounded = net->header->rounding != IMAGE_RESIDUAL;
+    bool plane_good = layer->plane == IMAGE_NONE
+                          ? rounded
+                          : lasting(net, layer->plane, plane, stored * element_bytes[plane]) &&
+                                plane != IMAGE_U8 && plane != IMAGE_I32;
+    return plane_good && (!at_once || net->header->batch == 1) && !(rounded && layer->plane != IMAGE_NONE && at_once) &&
+           (!at_once || net->header->normalization != IMAGE_STANDARDIZE) &&
+           (plane == IMAGE_F32 || net->header->weight_ranges != IMAGE_WEIGHTS_DYNAMIC) &&
+           (layer->velocity != IMAGE_NONE) == (net->header->momentum > 0.0f) &&
+           (layer->velocity == IMAGE_NONE ||
+            lasting(net, layer->velocity, velocity, stored * element_bytes[velocity]));
+}
+
+static bool float_weights_good(const struct fqt_net *net, const struct image_layer *layer)
+{
+    struct fqt_geometry g = fqt_geometry_of(net, layer);
+    uint64_t bytes = 4ull * g.filters * g.stored;
+    bool trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0, velocity = net->header->momentum > 0.0f;
+    return layer->argmax == IMAGE_NONE &&
+           (trained ? lasting(net, layer->plane, IMAGE_F32, bytes) : layer->plane == IMAGE_NONE) &&
+           (trained && velocity ? lasting(net, layer->velocity, IMAGE_F32, bytes) : layer->velocity == IMAGE_NONE);
+}
+
+static bool bias_good(const struct fqt_net *net, const struct image_layer *layer, uint32_t filters)
+{
+    if (!fqt_is_trained(layer)) {
+        return readable(net, layer->bias, IMAGE_F32, 4ull * filters);
+    }
+    uint64_t rows = net->header->momentum > 0.0f ? 2u : 1u;
+    bool listed = net->header->partial == IMAGE_FULL ||
+                  in_arena(net, layer->selection, IMAGE_I32, 6ull * filters);
+    return listed && lasting(net, layer->bias, IMAGE_F32, 4ull * filters) &&
+           lasting(net, layer->bias_step, IMAGE_F32, 4ull * rows * filters);
+}
+
+static bool weighted_good(const struct fqt_net *net, const struct image_layer *layer, uint8_t in_type, uint8_t out_type)
+{
+    if (layer->weights >= net->header->n_tensors) {
+        return false;
+    }
+    const struct image_tensor *weights = &net->tensors[layer->weights], *out = &net->tensors[layer->out];
+    bool is_float = weights->dtype == IMAGE_F32;
+    uint8_t type = is_float ? (uint8_t)IMAGE_F32 : (uint8_t)IMAGE_U8;
+    uint64_t stored = (uint64_t)weights->h * weights->c;
+    bool trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0;
+    return weights->h >= 1 && weights->w >= 1 && weights->c >= weights->w && out->c == weights->h &&
+           weights->bytes == stored * element_bytes[type] && readable(net, layer->weights, type, weights->bytes) &&
+           (!trained || weights->region < FQT_MAX_REGIONS) && in_type == type && is_float == (out_type == IMAGE_F32) &&
+           (!trained || (layer->flags & IMAGE_FLAG_BIAS_TRAINED) != 0) && geometry_good(net, layer) &&
+           bias_good(net, layer, weights->h) &&
+           (is_float ? float_weights_good(net, layer) : integer_weights_good(net, layer)) &&
+           optional_error_good(net, layer->error_in, layer->in, type) &&
+           (layer->error_out == IMAGE_NONE ? layer->error_in == IMAGE_NONE && !fqt_is_trained(layer)
+                                           : error_good(net, layer->error_out, layer->out, type));
+}
+
+/* --- layers without weights --------------------------------------------------------------------------- */
+
+static bool pool_good(const struct fqt_net *net, const struct image_layer *layer)
+{
+    const struct image_tensor *in = &net->tensors[layer->in], *out = &net->tensors[layer->out];
+    return layer->kernel_h >= 1 && layer->kernel_w >= 1 && out->c == in->c &&
+           (uint64_t)out->h * layer->kernel_h <= in->h && (uint64_t)out->w * layer->kernel_w <= in->w &&
+           (uint64_t)layer->kernel_h * layer->kernel_w * 512u <= BOUND_INT32;
+}
+
+/* A flattened tensor is one memory under two names. */
+static bool flatten_good(const struct fqt_net *net, const struct image_layer *layer)
+{
+    const struct image_tensor *in = &net->tensors[layer->in], *out = &net->tensors[layer->out];
+    bool same = fqt_count(out) == fqt_count(in) && out->region == in->region && out->offset == in->offset;
+    if (layer->error_in == IMAGE_NONE) {
+        return same;
+    }
+    const struct image_tensor *error_in = &net->tensors[layer->error_in], *error_out = &net->tensors[layer->error_out];
+    return same && error_in->offset == error_out->offset && error_in->region == error_out->region;
+}
+
+static bool map_layer_good(const struct fqt_net *net, const struct image_layer *layer, uint8_t in_type, uint8_t out_type)
+{
+    bool backward = layer->error_in != IMAGE_NONE;
+    if (backward && (!error_good(net, layer->error_in, layer->in, in_type) ||
+                     !error_good(net, layer->error_out, layer->out, out_type))) {
+        return false;
+    }
+    if ((layer->type == IMAGE_DEQUANTIZE) != (in_type != out_type)) {
+        return false;
+    }
+    switch (layer->type) {
+    case IMAGE_MAX_POOL:
+    case IMAGE_AVERAGE_POOL:
+        return pool_good(net, layer);
+    case IMAGE_FLATTEN:
+        return flatten_good(net, layer);
+    case IMAGE_DEQUANTIZE:
+        return in_type == IMAGE_U8 && same_shape(net, layer->in, layer->out);
+    case IMAGE_ADD:
+        return same_shape(net, layer->in, layer->out) && map_good(net, layer->other, in_type) &&
+               same_shape(net, layer->other, layer->out) &&
+               (layer->error_other == IMAGE_NONE ||
+                (backward && error_good(net, layer->error_other, layer->other, in_type)));
+    default: /* IMAGE_FORK */
+        return layer->out == layer->in && (!backward || error_good(net, layer->error_other, layer->in, in_type));
+    }
+}
+
+/* --- the chain ---------------------------------------------------------------------------------------- */
+
+/* Whether a layer before `index` writes the activation, or it is the sample. */
+static bool written_before(const struct fqt_net *net, uint32_t index, uint32_t tensor)
+{
+    if (net->tensors[tensor].region == IMAGE_REGION_SAMPLE) {
+        return net->tensors[tensor].bytes == net->header->sample_bytes;
+    }
+    for (uint32_t i = 0; i < index; i++) {
+        if (net->layers[i].out == tensor) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool head_good(const struct fqt_net *net, const struct image_layer *layer)
+{
+    uint8_t type = net->tensors[layer->in].dtype;
+    uint8_t error_type = type == IMAGE_F32 ? (uint8_t)IMAGE_F32 : (uint8_t)IMAGE_U8;
+    return (type == IMAGE_I32 || type == IMAGE_F32) && writable_map(net, layer->in, type) &&
+           layer->out == layer->in && fqt_count(&net->tensors[layer->in]) == net->header->n_classes &&
+           optional_error_good(net, layer->error_in, layer->in, error_type);
+}
+
+static bool layer_good(const struct fqt_net *net, uint32_t index)
+{
+    const struct image_layer *layer = &net->layers[index];
+    bool head = layer->type == IMAGE_SOFTMAX_CROSS_ENTROPY, last = index + 1u == net->header->n_layers;
+    uint32_t n = net->header->n_tensors;
+    if (layer->in >= n || layer->out >= n || head != last || !written_before(net, index, layer->in) ||
+        !(layer->error_ratio >= 0.0f) || fqt_float_bits(layer->error_ratio) >= 0x7F800000u ||
+        layer->gradient_exponent < -100 || layer->gradient_exponent > 100) {
+        return false;
+    }
+    if (head) {
+        return head_good(net, layer);
+    }
+    uint8_t in_type = net->tensors[layer->in].dtype, out_type = net->tensors[layer->out].dtype;
+    bool before_head = net->layers[index + 1u].type == IMAGE_SOFTMAX_CROSS_ENTROPY;
+    bool types = (in_type == IMAGE_U8 || in_type == IMAGE_F32) &&
+                 (out_type == IMAGE_F32 || out_type == (before_head ? IMAGE_I32 : IMAGE_U8));
+    if (!types || !map_good(net, layer->in, in_type) || !map_good(net, layer->out, out_type) ||
+        (before_head && !fqt_has_weights(layer)) ||
+        (layer->type == IMAGE_ADD && (layer->other >= n || !written_before(net, index, layer->other)))) {
+        return false;
+    }
+    if (layer->type != IMAGE_FLATTEN && layer->type != IMAGE_FORK && net->tensors[layer->out].region >= FQT_MAX_REGIONS) {
+        return false;
+    }
+    if ((layer->flags & IMAGE_FLAG_TRACKED) != 0 && !fqt_has_range(net, layer)) {
+        return false;
+    }
+    return fqt_has_weights(layer) ? weighted_good(net, layer, in_type, out_type)
+                                  : map_layer_good(net, layer, in_type, out_type);
+}
+
+/* --- what lasts --------------------------------------------------------------------------------------- */
+
+static bool apart(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
+{
+    return a + a_bytes <= b || b + b_bytes <= a;
+}
+
+/* Whether bytes [offset, offset+bytes) of a region belong to no tensor but `owner`. */
+static bool exclusive(const struct fqt_net *net, uint32_t region, uint64_t offset, uint64_t bytes, uint32_t owner)
+{
+    for (uint32_t i = 0; i < net->header->n_tensors; i++) {
+        const struct image_tensor *t = &net->tensors[i];
+        if (i != owner && t->region == region && !apart(offset, bytes, t->offset, t->bytes)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What lives as long as the network shares its bytes with nothing: states, buffers, trained tensors, scratch. */
+static bool state_exclusive(const struct fqt_net *net, uint32_t *detail)
+{
+    const struct image_header *h = net->header;
+    const uint64_t blocks[][2] = {
+        {h->tensor_state_offset, (uint64_t)h->n_tensors * sizeof(struct fqt_tensor_state)},
+        {h->layer_state_offset, (uint64_t)h->n_layers * sizeof(struct fqt_layer_state)},
+        {h->slots_offset, (uint64_t)h->n_slots * h->slot_stride},
+        {h->ring_offset, 2ull * h->ring_half_bytes},
+    };
+    for (uint32_t i = 0; i < 4; i++) {
+        *detail = IMAGE_NONE;
+        if (!exclusive(net, 0, blocks[i][0], blocks[i][1], IMAGE_NONE)) {
+            return false;
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            if (!apart(blocks[i][0], blocks[i][1], blocks[j][0], blocks[j][1])) {
+                return false;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < h->n_tensors; i++) {
+        const struct image_tensor *t = &net->tensors[i];
+        bool scratch = false;
+        for (uint32_t j = 0; j < h->n_layers; j++) {
+            scratch |= net->layers[j].scratch == i || net->layers[j].selection == i;
+        }
+        *detail = i;
+        if (t->region < FQT_MAX_REGIONS && (scratch || (t->flags & IMAGE_TRAINED_STATE) != 0) &&
+            !exclusive(net, t->region, t->offset, t->bytes, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum fqt_status fqt_check_tables(const struct fqt_net *net, uint32_t *detail)
+{
+    const struct image_header *h = net->header;
+    for (uint32_t i = 0; i < h->n_tensors; i++) {
+        *detail = i;
+        if (!tensor_good(net, &net->tensors[i])) {
+            return FQT_BAD_TENSOR;
+        }
+    }
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        uint16_t type = net->layers[i].type;
+        *detail = i << 16 | type;
+        if (type < IMAGE_CONVOLUTION || type > IMAGE_DEQUANTIZE) {
+            return FQT_UNKNOWN_LAYER;
+        }
+        *detail = i;
+        if (!layer_good(net, i)) {
+            return FQT_BAD_LAYER;
+        }
+    }
+    if (!state_exclusive(net, detail)) {
+        return FQT_BAD_TENSOR;
+    }
+    return FQT_OK;
+}
+

@@ -1,0 +1,23 @@
+/* Layers in float32. Every sum runs in the order written in docs/arithmetic.md, so that all builds give the same bits. */
+#ifndef FQT_FLOAT32_H
+#define FQT_FLOAT32_H
+
+#include "../internal.h"
+
+/* y(OH,OW,F) = bias + sum w*x, tap by tap, padding left out; clamped as `flags` say. */
+void fqt_float_forward(const struct fqt_geometry *g, const float *x, const float *weights, const float *bias, float *y,
+                       uint32_t flags);
+
+/* gradient(taps) += e*x, window by window, of one filter; `bias_gradient` += e. */
+void fqt_float_gradient(const struct fqt_geometry *g, const float *x, const float *error, uint32_t filter,
+                        float *gradient, float *bias_gradient);
+
+/* error_in(H,W,C) = sum w*e, in the order of windows, then filters; zero where x is masked by `flags`. */
+void fqt_float_error(const struct fqt_geometry *g, const float *x, const float *error, const float *weights,
+                     struct fqt_selection selection, float *error_in, uint32_t flags);
+
+/* Pools, add and fork. */
+void fqt_float_forward_map(const struct fqt_net *net, const struct image_layer *layer);
+void fqt_float_backward_map(const struct fqt_net *net, const struct image_layer *layer);
+
+#endif

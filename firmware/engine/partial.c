@@ -1,0 +1,117 @@
+/* Dynamic partial gradient updates: which structures (filters, rows) of a layer a sample updates. */
+#include "internal.h"
+#include "random.h"
+
+#define DECAY (1.0f - 1.0f / 1024.0f) /* of the largest average error, per sample */
+#define SELECTION_STREAM 0x8000u      /* keeps these random numbers apart from those of the rounding */
+
+/* importance(F) = sum |e|: int32, or the bits of a float32 sum in window order: both compare as integers. */
+static void weigh(const struct fqt_net *net, const struct image_layer *layer, uint32_t filters, uint32_t *importance)
+{
+    const void *error = fqt_tensor_read(net, layer->error_out);
+    uint32_t windows = fqt_count(&net->tensors[layer->error_out]) / filters;
+    bool is_float = fqt_is_float(net, layer->error_out);
+    for (uint32_t f = 0; f < filters; f++) {
+        uint32_t sum = 0;
+        float float_sum = 0.0f;
+        for (uint32_t p = f; p < windows * filters; p += filters) {
+            if (is_float) {
+                float e = ((const float *)error)[p];
+                float_sum = float_sum + (e < 0.0f ? -e : e);
+            } else {
+                int32_t e = ((const uint8_t *)error)[p] - FQT_ERROR_ZERO;
+                sum += (uint32_t)(e < 0 ? -e : e);
+            }
+        }
+        importance[f] = is_float ? fqt_float_bits(float_sum) : sum;
+    }
+}
+
+/* lambda_min + e/e_max * (lambda_max - lambda_min) */
+static float dynamic_share(struct fqt_net *net, uint32_t index, uint32_t filters, const uint32_t *importance)
+{
+    const struct image_layer *layer = &net->layers[index];
+    struct fqt_layer_state *state = &net->layer_state[index];
+    float count = (float)fqt_count(&net->tensors[layer->error_out]), average;
+    if (fqt_is_float(net, layer->error_out)) {
+        float total = 0.0f;
+        for (uint32_t f = 0; f < filters; f++) {
+            total = total + fqt_float_from_bits(importance[f]);
+        }
+        average = total / count;
+    } else {
+        uint32_t total = 0;
+        for (uint32_t f = 0; f < filters; f++) {
+            total += importance[f];
+        }
+        average = net->tensor_state[layer->error_out].scale * (float)total / count;
+    }
+    float largest = state->error_max * DECAY;
+    largest = average > largest ? average : largest;
+    state->error_max = largest;
+    float ratio = largest > 0.0f ? average / largest : 1.0f;
+    return net->header->lambda_min + ratio * (net->header->lambda_max - net->header->lambda_min);
+}
+
+/* The largest value that at least k of n reach. */
+static uint32_t threshold_of(const uint32_t *importance, uint32_t n, uint32_t k)
+{
+    uint32_t threshold = 0;
+    for (uint32_t bit = 1u << 31; bit != 0; bit >>= 1) {
+        uint32_t reached = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            reached += importance[i] >= (threshold | bit) ? 1u : 0u;
+        }
+        threshold |= reached >= k ? bit : 0u;
+    }
+    return threshold;
+}
+
+/* The k largest, ascending by index; ties go to the lower index. */
+static void list_largest(const uint32_t *importance, uint32_t n, uint32_t k, uint16_t *list)
+{
+    uint32_t threshold = threshold_of(importance, n, k), ties = k, listed = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        ties -= importance[i] > threshold ? 1u : 0u;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        bool tied = importance[i] == threshold && ties > 0;
+        if (importance[i] > threshold || tied) {
+            list[listed++] = (uint16_t)i;
+            ties -= tied ? 1u : 0u;
+        }
+    }
+}
+
+struct fqt_selection fqt_select(struct fqt_net *net, uint32_t index)
+{
+    const struct image_layer *layer = &net->layers[index];
+    const struct image_header *header = net->header;
+    uint32_t filters = net->tensors[layer->weights].h;
+    struct fqt_selection selection = {NULL, filters};
+    net->layer_state[index].updated = (uint16_t)filters;
+    if (header->partial == IMAGE_FULL) {
+        return selection;
+    }
+    uint32_t *importance = fqt_tensor_write(net, layer->selection);
+    uint16_t *list = (uint16_t *)(void *)(importance + filters);
+    float share = header->lambda_min;
+    if (header->partial != IMAGE_RANDOM_K) {
+        weigh(net, layer, filters, importance);
+    }
+    if (header->partial == IMAGE_DYNAMIC) {
+        share = dynamic_share(net, index, filters, importance);
+    } else if (header->partial == IMAGE_RANDOM_K) {
+        for (uint32_t f = 0; f < filters; f++) {
+            uint32_t state = fqt_random_begin(header->seed, net->step, index + SELECTION_STREAM, f);
+            importance[f] = fqt_random_next(&state) >> 1;
+        }
+    }
+    /* a NaN, which no sound image leads to, gives 1 */
+    uint32_t k = share >= 1.0f ? filters : (share > 0.0f ? (uint32_t)(share * (float)filters) : 1u);
+    selection.n = k < 1u ? 1u : k;
+    list_largest(importance, filters, selection.n, list);
+    selection.list = list;
+    net->layer_state[index].updated = (uint16_t)selection.n;
+    return selection;
+}

@@ -1,0 +1,350 @@
+"""The tables of a model image while they are being made: tensors, layers, and when each buffer is alive."""
+
+import math
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fqtbench.training import arithmetic as ar
+from fqtbench.training import image as im
+from fqtbench.training.image import LayerFlag, LayerType, TensorType
+from fqtbench.training.initial import GivenWeights, initial_weights
+from fqtbench.training.network import INPUT, Layer, Shape
+from fqtbench.training.options import Options
+from fqtbench.training.plan import Buffer
+
+_FIXED_ERROR_SCALE: Final = 1 / 127  # errors within −1..1
+_ELEMENT_BYTES: Final = {
+    TensorType.U8: 1,
+    TensorType.I8: 1,
+    TensorType.I16: 2,
+    TensorType.I32: 4,
+    TensorType.F32: 4,
+}
+
+
+class Draft:
+    """Tensors and layers of one network; `buffers` are those tensors that live in an arena."""
+
+    def __init__(
+        self,
+        layers: tuple[Layer, ...],
+        options: Options,
+        batch: int,
+        momentum: float,
+        seed: int,
+        quantization: tuple[float, int],
+        weights: GivenWeights | None,
+    ) -> None:
+        self.layers, self.options, self.seed = layers, options, seed
+        self._batch, self._has_momentum, self._given = batch, momentum > 0, weights
+        self.tensors: list[NDArray[Any]] = []
+        self.names: list[str] = []
+        self.rows: list[NDArray[Any]] = []
+        self.contents: dict[int, bytes] = {}
+        self.buffers: dict[int, Buffer] = {}
+        self.aliases: dict[int, int] = {}  # tensor -> tensor whose bytes it shares
+        self.constant_biases: list[int] = []  # layers whose folded bias never changes
+        self.calibrated: set[int] = set()  # layers that track ranges for calibration only
+        self._output: dict[int, int] = {}  # layer -> tensor of its output
+        self._errors: dict[
+            int, list[int]
+        ] = {}  # layer -> error tensors of its output, one a reader of a fork
+        self._masks: dict[
+            int, tuple[bool, bool]
+        ] = {}  # layer -> its output was clamped by a folded ReLU, ReLU6
+        self._needs_error: dict[int, bool] = {}
+        self._varies: dict[int, bool] = {}
+        self.input = self._tensor(
+            "input", TensorType.U8, layers[0].in_shape,
+            region=im.REGION_SAMPLE, scale=quantization[0], zero_point=quantization[1],
+        )  # fmt: skip
+        self._output[INPUT], self._errors[INPUT], self._masks[INPUT] = self.input, [], (False, False)
+        self._needs_error[INPUT] = self._varies[INPUT] = False
+        self.scratch = self._shared("scratch", max(scratch_bytes(layer) for layer in layers))
+        widest = max((layer.filters for layer in layers if layer.train != "none"), default=0)
+        partial = options.partial != im.PartialRule.FULL
+        self.selection = self._shared("selection", 6 * widest) if partial and widest else im.NONE
+        for number, layer in enumerate(layers):
+            self._add_layer(number, layer)
+        self._keep_inputs()
+
+    @property
+    def end(self) -> int:
+        """Moment of the update."""
+        return 2 * len(self.layers)
+
+    def backward_moment(self, number: int) -> int:
+        """Moment of the backward pass of layer `number`."""
+        return self.end - 1 - number
+
+    # -- tensors
+
+    def _tensor(
+        self, name: str, dtype: TensorType, shape: Shape, n: int | None = None, **fields: object
+    ) -> int:
+        h, w, c = shape
+        n_bytes = _ELEMENT_BYTES[dtype] * (math.prod(shape) if n is None else n)
+        fields.setdefault("scale", 1.0)
+        self.tensors.append(im.record(im.TENSOR, dtype=dtype, h=h, w=w, c=c, bytes=n_bytes, **fields))
+        self.names.append(name)
+        return len(self.tensors) - 1
+
+    def _buffer(self, tensor: int, first: int, last: int) -> int:
+        self.buffers[tensor] = Buffer(self.names[tensor], int(self.tensors[tensor]["bytes"]), first, last)
+        return tensor
+
+    def _shared(self, name: str, n_bytes: int) -> int:
+        n_words = -(-max(n_bytes, 4) // 4)
+        return self._buffer(self._tensor(name, TensorType.I32, (1, 1, 1), n_words), 0, self.end)
+
+    def _lasting(self, name: str, dtype: TensorType, shape: Shape, n: int, **fields: object) -> int:
+        """Add a tensor of the trained state."""
+        tensor = self._tensor(name, dtype, shape, n, flags=im.TRAINED_STATE, **fields)
+        return self._buffer(tensor, 0, self.end)
+
+    def _constant(
+        self, name: str, dtype: TensorType, shape: Shape, n: int, content: bytes, **fields: object
+    ) -> int:
+        tensor = self._tensor(name, dtype, shape, n, region=im.REGION_IN_IMAGE, **fields)
+        self.contents[tensor] = content
+        return tensor
+
+    def _alias(self, tensor: int, of: int) -> int:
+        if self.tensors[of]["region"] == im.REGION_SAMPLE:
+            self.tensors[tensor]["region"] = im.REGION_SAMPLE
+        else:
+            self.aliases[tensor] = self.aliases.get(of, of)
+        return tensor
+
+    # -- layers
+
+    def _add_layer(self, number: int, layer: Layer) -> None:
+        row = im.record(im.LAYER, type=layer.type, groups=layer.groups, error_ratio=1.0)
+        row["kernel_h"], row["kernel_w"] = layer.kernel
+        row["stride_h"], row["stride_w"] = layer.stride
+        row["pad_top"], row["pad_left"] = layer.pad
+        for field in im.TENSOR_FIELDS:
+            row[field] = im.NONE
+        self.rows.append(row)
+        row["in"] = self._output[layer.source]
+        if layer.other is not None:
+            row["other"] = self._output[layer.other]
+        sources = [layer.source] if layer.other is None else [layer.source, layer.other]
+        self._varies[number] = any(self._varies[source] for source in sources)
+        if layer.has_weights:
+            self._add_weights(number, layer, row)
+        self._needs_error[number] = layer.train != "none" or any(self._needs_error[s] for s in sources)
+        row["flags"] = int(self._flags(number, layer))
+        row["error_in"] = self._read_error(layer.source, number)
+        if layer.other is not None:
+            row["error_other"] = self._read_error(layer.other, number)
+        self._add_outputs(number, layer, row)
+
+    def _flags(self, number: int, layer: Layer) -> LayerFlag:
+        flags = LayerFlag(0)
+        if layer.activation != "linear":
+            flags |= LayerFlag.RELU
+        if layer.activation == "relu6":
+            flags |= LayerFlag.RELU6
+        if layer.train != "none":
+            flags |= LayerFlag.BIAS_TRAINED | (LayerFlag.TRAINED if layer.train == "all" else LayerFlag(0))
+        for source, masks in (
+            (layer.source, (LayerFlag.MASK_INPUT, LayerFlag.MASK_INPUT_HIGH)),
+            (layer.other, (LayerFlag.MASK_OTHER, LayerFlag.MASK_OTHER_HIGH)),
+        ):
+            if source is not None and layer.type not in (LayerType.MAX_POOL, LayerType.FLATTEN):
+                for clamped, mask in zip(self._masks[source], masks, strict=True):
+                    flags |= mask if clamped else LayerFlag(0)
+        if self._has_range(number, layer):
+            if self._varies[number] and self.options.activation_ranges == "tracked":
+                flags |= LayerFlag.TRACKED
+            else:
+                self.calibrated.add(number)
+        return flags
+
+    def _has_range(self, number: int, layer: Layer) -> bool:
+        own = layer.has_weights or layer.type == LayerType.ADD
+        return own and not layer.is_float and not self._gives_logits(number)
+
+    def _gives_logits(self, number: int) -> bool:
+        return (
+            number + 1 < len(self.layers) and self.layers[number + 1].type == LayerType.SOFTMAX_CROSS_ENTROPY
+        )
+
+    def _read_error(self, source: int, reader: int) -> int:
+        """Return the error tensor that `reader` writes for what it reads: a fork's readers write one each."""
+        if not self._needs_error[source]:
+            return im.NONE
+        errors = self._errors[source]
+        tensor = errors[0]
+        if self.layers[source].type == LayerType.FORK and self._first_reader(source) != reader:
+            tensor = errors[1]
+        moment = self.backward_moment(reader)
+        of = self.aliases.get(tensor, tensor)
+        self.buffers[of] = replace(self.buffers[of], first=min(self.buffers[of].first, moment))
+        return tensor
+
+    def _first_reader(self, source: int) -> int:
+        return next(n for n, layer in enumerate(self.layers) if source in (layer.source, layer.other))
+
+    def _add_outputs(self, number: int, layer: Layer, row: NDArray[Any]) -> None:
+        """Add the layer's output and the error of it."""
+        if layer.type == LayerType.SOFTMAX_CROSS_ENTROPY:
+            row["out"] = row["in"]
+            return
+        if layer.type == LayerType.FORK:
+            out = self._output[layer.source]
+        else:
+            dtype = TensorType.F32 if layer.is_float else TensorType.U8
+            if self._gives_logits(number) and not layer.is_float:
+                dtype = TensorType.I32
+            out = self._tensor(f"{layer.name} out", dtype, layer.out_shape)
+            if layer.type == LayerType.FLATTEN:
+                self._alias(out, int(row["in"]))
+            else:
+                self._buffer(out, number, number)
+        row["out"] = self._output[number] = out
+        self._masks[number] = self._output_masks(layer)
+        if layer.pooled:
+            n = -(-math.prod(layer.out_shape) // 4)
+            row["argmax"] = self._tensor(f"{layer.name} argmax", TensorType.U8, (1, 1, n))
+            last = self.backward_moment(number) if self._needs_error[number] else number
+            self._buffer(int(row["argmax"]), number, last)
+        if self._needs_error[number]:
+            self._add_errors(number, layer, row)
+
+    def _output_masks(self, layer: Layer) -> tuple[bool, bool]:
+        if layer.has_weights or layer.type == LayerType.ADD:
+            return layer.activation != "linear", layer.activation == "relu6"
+        if layer.type in (LayerType.MAX_POOL, LayerType.FLATTEN):
+            return self._masks[layer.source]
+        return False, False
+
+    def _add_errors(self, number: int, layer: Layer, row: NDArray[Any]) -> None:
+        moment = self.backward_moment(number)
+        fork = layer.type == LayerType.FORK
+        tensors = []
+        for suffix in ("a", "b") if fork else ("",):
+            dtype = TensorType.F32 if layer.is_float else TensorType.U8
+            quantized: dict[str, Any] = {} if layer.is_float else {"zero_point": ar.ERROR_ZERO_POINT}
+            if not layer.is_float and self.options.error_ranges == im.ErrorRanges.FIXED:
+                quantized["scale"] = _FIXED_ERROR_SCALE
+            error = self._tensor(f"{layer.name} error{suffix}", dtype, layer.out_shape, **quantized)
+            if layer.type == LayerType.FLATTEN:
+                self._alias(error, int(row["error_in"]))
+                of = self.aliases[error]
+                self.buffers[of] = replace(self.buffers[of], last=max(self.buffers[of].last, moment))
+            else:
+                self._buffer(error, moment, moment)
+            tensors.append(error)
+        self._errors[number] = tensors
+        row["error_out"] = tensors[0]
+        if fork:
+            row["error_other"] = tensors[1]
+
+    # -- weights
+
+    def _add_weights(self, number: int, layer: Layer, row: NDArray[Any]) -> None:
+        filters, taps = layer.filters, layer.taps
+        stored = taps if layer.is_float else -taps % 4 + taps
+        shape, n = (filters, taps, stored), filters * stored
+        start = initial_weights(layer, number, self.seed, self._given)
+        dtype = TensorType.F32 if layer.is_float else TensorType.U8
+        content = np.full((filters, stored), start.zero_point, np.float32 if layer.is_float else np.uint8)
+        content[:, :taps] = start.weights
+        quantized: dict[str, Any] = {"scale": start.scale, "zero_point": start.zero_point}
+        name = layer.name
+        if layer.train == "all":
+            self._varies[number] = True
+            row["weights"] = self._lasting(f"{name} weights", dtype, shape, n, **quantized)
+            plane = self._plane_type(layer)
+            if plane is not None:
+                row["plane"] = self._lasting(f"{name} plane", plane, shape, n)
+            if self._has_momentum:
+                velocity = TensorType.F32 if layer.is_float or self.options.float_gradient else TensorType.I16
+                row["velocity"] = self._lasting(f"{name} velocity", velocity, shape, n)
+            self.contents[int(row["weights"])] = content.tobytes()
+        else:
+            row["weights"] = self._constant(
+                f"{name} weights", dtype, shape, n, content.tobytes(), **quantized
+            )
+        self._add_bias(number, layer, row, start.bias)
+        if not layer.is_float:
+            row["scratch"] = self.scratch
+        if layer.train != "none":
+            row["selection"] = self.selection
+
+    def _plane_type(self, layer: Layer) -> TensorType | None:
+        if layer.is_float or self.options.float_gradient:
+            return TensorType.F32
+        if self._batch > 1:
+            return TensorType.I16
+        return TensorType.I8 if self.options.rounding == im.Rounding.RESIDUAL else None
+
+    def _add_bias(self, number: int, layer: Layer, row: NDArray[Any], bias: NDArray[np.float32]) -> None:
+        filters, name = layer.filters, layer.name
+        shape = (1, 1, filters)
+        if layer.train == "none":
+            row["bias"] = self._constant(f"{name} bias", TensorType.F32, shape, filters, bias.tobytes())
+        else:
+            self._varies[number] = True
+            row["bias"] = self._lasting(f"{name} bias", TensorType.F32, shape, filters)
+            self.contents[int(row["bias"])] = bias.tobytes()
+            rows = 2 if self._has_momentum else 1
+            row["bias_step"] = self._lasting(
+                f"{name} bias step", TensorType.F32, (1, rows, filters), rows * filters
+            )
+        if layer.is_float:
+            return
+        if self._varies[number]:
+            row["bias_folded"] = self._lasting(f"{name} folded bias", TensorType.I32, shape, filters)
+        else:
+            row["bias_folded"] = self._constant(
+                f"{name} folded bias", TensorType.I32, shape, filters, bytes(4 * filters)
+            )
+            self.constant_biases.append(number)
+
+    # -- lifetimes
+
+    def _keep_inputs(self) -> None:
+        """Keep every activation until its last reader, forward or backward, is done with it."""
+        for number, layer in enumerate(self.layers):
+            row = self.rows[number]
+            backward = self.backward_moment(number)
+            for field, error, mask in (
+                ("in", "error_in", LayerFlag.MASK_INPUT),
+                ("other", "error_other", LayerFlag.MASK_OTHER),
+            ):
+                if row[field] == im.NONE:
+                    continue
+                masked = bool(row["flags"] & mask) or layer.type == LayerType.MAX_POOL
+                read_backward = row[error] != im.NONE and masked
+                read_backward |= bool(row["flags"] & LayerFlag.TRAINED)
+                read_backward |= layer.type == LayerType.SOFTMAX_CROSS_ENTROPY
+                self._keep(int(row[field]), backward if read_backward else number)
+            if row["error_out"] != im.NONE:
+                self._keep(int(row["error_out"]), backward)
+
+    def _keep(self, tensor: int, moment: int) -> None:
+        of = self.aliases.get(tensor, tensor)
+        if of in self.buffers:
+            self.buffers[of] = replace(self.buffers[of], last=max(self.buffers[of].last, moment))
+
+
+def scratch_bytes(layer: Layer) -> int:
+    """Bytes of scratch that the engine's kernels need for `layer`; `fqt_scratch_bytes` in kernels/convolution.c.
+
+    Forward: two centred windows of int16. Weight gradient: one int32 a weight of a filter. Error: the int32 rows of the
+    input that one window reaches, and of a fused pool's lower window.
+    """
+    if not layer.has_weights or layer.is_float:
+        return 0
+    stored = -layer.taps % 4 + layer.taps
+    row_values = layer.taps
+    if layer.type == LayerType.CONVOLUTION:
+        n_rows = layer.kernel[0] + (layer.stride[0] if layer.pooled else 0)
+        row_values = n_rows * layer.in_shape[1] * layer.in_shape[2]
+    return max(2 * 2 * stored, 4 * layer.taps, 4 * row_values)
