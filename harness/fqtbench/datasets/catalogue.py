@@ -6,6 +6,7 @@ from typing import Final
 
 from fqtbench.datasets.dataset import Dataset
 from fqtbench.datasets.idx import load_idx_folder
+from fqtbench.datasets.watch import load_watch
 from fqtbench.errors import UsageError
 
 _PACKAGED: Final = Path(__file__).parent / "data"
@@ -27,15 +28,16 @@ _DEBIAN_FASHION: Final = Path("/usr/share/datasets/fashion-mnist")  # Debian pac
 
 def names() -> tuple[str, ...]:
     """Return the names that `load` knows."""
-    return ("fashion-mnist-12k", "fashion-mnist", "idx")
+    return ("fashion-mnist-12k", "fashion-mnist", "seglearn-left", "seglearn-right", "idx")
 
 
 def load(name: str, root: Path | None = None) -> Dataset:
     """Load a dataset by name.
 
     ``fashion-mnist-12k`` (10 000 + 2 000 images, class-balanced) is shipped; ``fashion-mnist`` reads the full set
-    from the folder `root`, by default that of Debian's package dataset-fashion-mnist; ``idx`` reads any MNIST-format
-    folder `root`. Raises UsageError for an unknown name or an unreadable file.
+    from the folder `root`, by default that of Debian's package dataset-fashion-mnist; ``seglearn-left`` and
+    ``seglearn-right`` read one arm's recordings of the package seglearn, or of the folder `root`; ``idx`` reads any
+    MNIST-format folder `root`. Raises UsageError for an unknown name or an unreadable file.
     """
     match name:
         case "fashion-mnist-12k":
@@ -45,10 +47,14 @@ def load(name: str, root: Path | None = None) -> Dataset:
             folder = root or _DEBIAN_FASHION
             if not folder.is_dir():
                 raise UsageError(
-                    f"dataset fashion-mnist: no folder {folder}; install Debian's dataset-fashion-mnist, or give the "
-                    "folder of its four IDX files with --dataset-root"
+                    f"dataset fashion-mnist: no folder {folder}; get it with `sudo apt install dataset-fashion-mnist`, "
+                    "or give the folder of its four IDX files, plain or .gz, with --dataset-root"
                 )
             return load_idx_folder(folder, name, _FASHION_CLASSES, "MIT", _FASHION_SOURCE)
+        case "seglearn-left":
+            return load_watch("left", root)
+        case "seglearn-right":
+            return load_watch("right", root)
         case "idx":
             if root is None:
                 raise UsageError("dataset idx: give the MNIST-format folder with --dataset-root")

@@ -1,7 +1,7 @@
 """A dataset in memory, and class-balanced parts of it."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,15 @@ from fqtbench.errors import UsageError
 Samples = NDArray[np.uint8]  # (n, h, w, c)
 Labels = NDArray[np.uint16]  # (n,)
 
+PIXEL_SCALE: Final = 1 / 255  # pixels 0..255 stand for 0..1
+
 
 @dataclass(frozen=True)
 class Dataset:
     """Training and test samples with their labels, and where they come from.
 
-    `sha256` is that of the files read; `licence` is an SPDX identifier, or says that none is stated.
+    A byte q of a sample stands for (q − zero_point)·scale: 0..1 for images; what that is for other sets, their loader
+    says. `sha256` is that of the files read; `licence` is an SPDX identifier, or says that none is stated.
     """
 
     name: str
@@ -28,6 +31,8 @@ class Dataset:
     licence: str
     source: str
     sha256: str
+    scale: float = PIXEL_SCALE
+    zero_point: int = 0
 
     def subset(self, n_train: int | None, n_test: int | None, seed: int = 0) -> Self:
         """Return a part with equally many samples of each class, drawn by `seed`; None takes all of a split.
