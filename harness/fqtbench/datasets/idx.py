@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import math
 import struct
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from fqtbench.errors import UsageError
 
 _UNSIGNED_BYTE: Final = 0x08
 _LIMIT_BYTES: Final = 1 << 30  # a larger file is no dataset for a microcontroller, and may be a gzip bomb
+_MOST_DIMENSIONS: Final = 4
 _FILES: Final = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -28,15 +31,19 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     try:
         with opener(path, "rb") as file:
             data = file.read(_LIMIT_BYTES + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path}: can't be read as an IDX file: {error}") from error
     if len(data) < 4 or data[:3] != bytes((0, 0, _UNSIGNED_BYTE)):
         raise UsageError(f"{path}: not an IDX file of unsigned bytes")
     start = 4 + 4 * data[3]
+    if not 1 <= data[3] <= _MOST_DIMENSIONS:
+        raise UsageError(f"{path}: {data[3]} dimensions; an IDX file of labels has 1, of images 3")
     if len(data) < start:
         raise UsageError(f"{path}: its IDX header is cut short")
     shape = struct.unpack(f">{data[3]}I", data[4:start])
-    n_bytes = int(np.prod([int(n) for n in shape], dtype=object)) if shape else 0
+    n_bytes = math.prod(shape)
+    if n_bytes == 0:
+        raise UsageError(f"{path}: its header announces no data: shape {shape}")
     if n_bytes != len(data) - start:
         raise UsageError(f"{path}: its header announces {n_bytes} bytes, {len(data) - start} follow")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
