@@ -66,6 +66,8 @@ class Progress:
         if self._suite is None:
             self._suite = self._bars.add_task("compiling model images", total=n_runs)
         self._bars.advance(self._suite)
+        for warning in run.compiled.warnings:
+            self._say(f"{run.name}: warning: {warning}")
 
     def began(self, n_runs: int, n_recorded: int) -> None:
         """Show the suite's own bar."""

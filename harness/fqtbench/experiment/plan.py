@@ -121,6 +121,7 @@ def _plan_run(
             Memory(model.memory.image_bytes, firmware.arena_bytes),
             spec.seed,
             sum(len(order) for order in orders),
+            (data.scale, data.zero_point),
         )
     except ImageError as error:
         raise ImageError(f"{suite.where('network')}: {label}: board {model.name}: {error}") from error
