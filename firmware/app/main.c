@@ -13,6 +13,9 @@
 /* TRAIN and EVALUATE: label u16, 0 u16, then the sample. */
 #define LABEL_BYTES 4u
 
+/* STEP: what stands in front of the list of structures. */
+#define STEP_FIXED_BYTES 24u
+
 /* Without a usable image the board still answers HELLO and says what is wrong. */
 #define FALLBACK_SLOTS 2u
 #define FALLBACK_SLOT_BYTES 128u
@@ -151,8 +154,10 @@ static void train(const struct wire_frame *frame)
         uint16_t predicted, updated;
         float loss;
         uint32_t forward_cycles, backward_cycles, update_cycles;
+        uint16_t structures[WIRE_STEP_MAX_LAYERS];
     } reply = {0};
-    _Static_assert(sizeof reply == 24u, "docs/wire.md fixes the layout");
+    _Static_assert(sizeof reply == STEP_FIXED_BYTES + sizeof reply.structures, "docs/wire.md fixes the layout");
+    _Static_assert(sizeof reply <= WIRE_READ_MAX_BYTES, "a reply is no longer than DATA");
 
     uint32_t begin = phase_begin();
     const struct fqt_outcome outcome =
@@ -172,7 +177,11 @@ static void train(const struct wire_frame *frame)
     reply.step = net.step;
     reply.predicted = outcome.predicted;
     reply.loss = outcome.loss;
-    link_reply(&link, WIRE_STEP, &reply, sizeof reply);
+    const uint32_t trained = fqt_n_trained(&net);
+    const uint32_t n = trained < WIRE_STEP_MAX_LAYERS ? trained : WIRE_STEP_MAX_LAYERS;
+    for (uint32_t i = 0; i < n; i++)
+        reply.structures[i] = fqt_structures_updated(&net, i);
+    link_reply(&link, WIRE_STEP, &reply, STEP_FIXED_BYTES + n * (uint32_t)sizeof reply.structures[0]);
 }
 
 static void evaluate(const struct wire_frame *frame)

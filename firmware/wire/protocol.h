@@ -2,7 +2,7 @@
 #ifndef WIRE_PROTOCOL_H
 #define WIRE_PROTOCOL_H
 
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
 
 enum wire_type {
     WIRE_HELLO = 0x01,
@@ -45,6 +45,9 @@ enum wire_error {
 #define WIRE_CRC_BYTES 4u
 #define WIRE_MIN_BODY_BYTES (WIRE_HEADER_BYTES + WIRE_CRC_BYTES)
 #define WIRE_READ_MAX_BYTES 512u
+
+/* A STEP reports at most so many trained layers. */
+#define WIRE_STEP_MAX_LAYERS 128u
 
 /* Longest body from the device: DATA with its grant. */
 #define WIRE_MAX_REPLY_BODY_BYTES (WIRE_MIN_BODY_BYTES + 4u + WIRE_READ_MAX_BYTES)

@@ -41,6 +41,7 @@ class ReferenceDevice:
                 FORWARD_CYCLES_PER_BYTE * self._size,
                 BACKWARD_CYCLES_PER_BYTE * self._size,
                 UPDATE_CYCLES_PER_BYTE * self._size if updated else 0,
+                self._trainer.structures_updated(),
             )
 
     def evaluate(self, samples: Iterable[tuple[bytes, int]]) -> Iterator[Evaluated]:

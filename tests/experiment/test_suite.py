@@ -44,7 +44,7 @@ sweep:
         ("{type: flatten}", "{size: 2}", 8, "its type is missing"),
         ("epochs: 1", "epochs: 0", 11, "training.epochs"),
         ("epochs: 1", "epochs: many", 11, "training.epochs"),
-        ("batch: 8", "batch: 4", 10, "at least 8 samples"),
+        ("batch: 8", "batch: 4\n  normalization: standardize", 10, "at least 8 samples"),
         ("activation: linear", "activation: relu", 6, "the last layer must be `fully_connected`"),
         ("  seed: [1, 2]", "  sed: [1, 2]", 14, "unknown key sed; did you mean seed?"),
         ("  seed: [1, 2]", "  training.bach: [8]", 14, "unknown key training.bach; did you mean batch?"),

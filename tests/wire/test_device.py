@@ -9,7 +9,7 @@ import pytest
 from fqtbench.errors import DeviceError, LinkError
 from fqtbench.training.arithmetic import ARITH_ID
 from fqtbench.wire import Device
-from fqtbench.wire.frames import Deframer, Type
+from fqtbench.wire.frames import PROTOCOL_VERSION, Deframer, Type
 from tests.wire.native_device import SAMPLE_BYTES, NativeBoard, crc_chain
 
 pytestmark = pytest.mark.timeout(60)
@@ -61,7 +61,7 @@ def test_hello_says_who_the_board_is(device_executable: Path) -> None:
     """HELLO's fields arrive in their places."""
     with NativeBoard(device_executable, n_slots=3) as board:
         hello = Device(board).hello()
-    assert (hello.protocol, hello.arith_id, hello.chip) == (1, ARITH_ID, 0x12345678)
+    assert (hello.protocol, hello.arith_id, hello.chip) == (PROTOCOL_VERSION, ARITH_ID, 0x12345678)
     assert hello.build_id == bytes(range(1, 9))
     assert (hello.clock_hz, hello.baud) == (64_000_000, 1_000_000)
     assert (hello.window, hello.max_body_bytes, hello.sample_bytes) == (3, SAMPLE_BYTES + 16, SAMPLE_BYTES)
@@ -80,6 +80,14 @@ def test_the_next_sample_travels_before_the_last_is_answered(device_executable: 
         steps = device.train(SAMPLES)
         next(steps)
         assert sent == [Type.TRAIN, Type.TRAIN]
+
+
+def test_a_step_says_how_many_structures_of_each_layer_it_updated(device_executable: Path) -> None:
+    """The counts arrive in the order of the image."""
+    with NativeBoard(device_executable) as board:
+        device = Device(board)
+        device.hello()
+        assert [step.structures for step in device.train(SAMPLES[:3])] == [(3, 1), (3, 2), (3, 3)]
 
 
 def test_a_stream_may_be_left_early(device_executable: Path) -> None:

@@ -25,7 +25,13 @@ Cycles = NDArray[np.float64]
 _BATCH_RECORDS: Final = 64  # records in one event: few enough for a live progress bar, enough to cost nothing
 _BATCH_PERIOD_S: Final = 0.25
 PHASES: Final = ("forward", "backward", "update")
-_DTYPES: Final = {TensorType.U8: "<u1", TensorType.I16: "<i2", TensorType.I32: "<i4", TensorType.F32: "<f4"}
+_DTYPES: Final = {
+    TensorType.U8: "<u1",
+    TensorType.I16: "<i2",
+    TensorType.I32: "<i4",
+    TensorType.F32: "<f4",
+    TensorType.I8: "i1",
+}
 
 
 class Batcher:
@@ -106,6 +112,7 @@ class Execution:
                     "forward_cycles": step.forward_cycles,
                     "backward_cycles": step.backward_cycles,
                     "update_cycles": step.update_cycles,
+                    **self._structures(step),
                 }
             )
         self._monitor.stop()
@@ -115,6 +122,10 @@ class Execution:
                 f"the board answered {len(steps)} of {len(order)} training samples; reset it and resume"
             )
         return steps
+
+    def _structures(self, step: Step) -> dict[str, int]:
+        names = (f"updated.{name}" for name in self._job.trained_layers)
+        return dict(zip(names, step.structures, strict=False))  # a device reports a bounded number of layers
 
     def _training_samples(self, order: NDArray[np.int64]) -> Iterator[tuple[bytes, int]]:
         for sample in order:

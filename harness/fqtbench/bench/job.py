@@ -48,7 +48,8 @@ class TensorRef(_Job):
 class TrainJob(_Job):
     """One run: flash, train, evaluate after each epoch, read the trained tensors.
 
-    `verify` steps are compared with the reference on the host; 0 compares none.
+    `verify` steps are compared with the reference on the host; 0 compares none. `trained_layers` are the names of the
+    layers of which a step reports how many structures it updated.
     """
 
     kind: Literal["train"] = "train"
@@ -63,6 +64,7 @@ class TrainJob(_Job):
     seed: int
     verify: Annotated[int, Field(ge=0)]
     tensors: tuple[TensorRef, ...]
+    trained_layers: tuple[str, ...]
 
 
 class FlashJob(_Job):

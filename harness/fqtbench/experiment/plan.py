@@ -57,6 +57,7 @@ class Run:
             seed=spec["seed"],
             verify=spec["verify"],
             tensors=tensors,
+            trained_layers=tuple(layer.name for layer in self.compiled.layers if layer.train != "none"),
         )
 
 

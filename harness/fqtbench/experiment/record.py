@@ -150,7 +150,8 @@ class Recorder:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    return table.astype({name: kind for name, kind in _TYPES.items() if name in table.columns})
+    kinds = {name: "uint16" if name.startswith("updated.") else _TYPES.get(name) for name in table.columns}
+    return table.astype({name: kind for name, kind in kinds.items() if kind is not None})
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -13,7 +13,7 @@ from typing import Final
 
 from cobs import cobs
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 READ_MAX_BYTES: Final = 512
 """The longest piece of a tensor that one READ may ask for."""
 

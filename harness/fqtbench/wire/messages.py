@@ -130,7 +130,10 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One training step: loss in nats, cycles of each phase; `step` counts from 1 since the image was loaded."""
+    """One training step: loss in nats, cycles of each phase; `step` counts from 1 since the image was loaded.
+
+    `structures`: filters or rows that the sample updated, for each trained layer in the image's order.
+    """
 
     step: int
     predicted: int
@@ -139,14 +142,16 @@ class Step:
     forward_cycles: int
     backward_cycles: int
     update_cycles: int
+    structures: tuple[int, ...]
 
     LAYOUT = struct.Struct("<IHHfIII")
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """Parse the payload after `grant`."""
-        step, predicted, flags, loss, forward, backward, update = cls.LAYOUT.unpack(payload)
-        return cls(step, predicted, bool(flags & 1), loss, forward, backward, update)
+        step, predicted, flags, loss, forward, backward, update = cls.LAYOUT.unpack_from(payload)
+        structures = tuple(n for (n,) in struct.iter_unpack("<H", payload[cls.LAYOUT.size :]))
+        return cls(step, predicted, bool(flags & 1), loss, forward, backward, update, structures)
 
 
 @dataclass(frozen=True, slots=True)
