@@ -33,7 +33,7 @@ def test_bench_file_adds_boards_and_keeps_the_virtual_ones(tmp_path: Path) -> No
     bench = tmp_path / "bench.toml"
     bench.write_text(DESK)
     boards = load_instances(load_models(), bench)
-    assert set(boards) == {"virtual-nrf52840", "desk"}
+    assert set(boards) == {"host", "virtual-nrf52840", "desk"}
     assert (boards["desk"].probe, boards["desk"].cycles, boards["desk"].power) == (
         "683456789",
         "measured",

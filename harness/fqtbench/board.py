@@ -70,21 +70,34 @@ class Supply(_Strict):
 
 
 class BoardModel(_Strict):
-    """A kind of board, as its TOML file describes it, with the sources of its figures beside them there."""
+    """A kind of board, as its TOML file describes it, with the sources of its figures beside them there.
+
+    `link`: how it is programmed and talked to, by a debug probe and a UART, or as a shared library in the worker's
+    process, which has no clock that means anything, no supply, and nothing to connect.
+    """
 
     name: Name
     title: str
     core: str
-    clock_hz: Annotated[int, Field(ge=1_000_000)]
-    pyocd_target: str
+    link: Literal["uart", "library"] = "uart"
+    clock_hz: Annotated[int, Field(ge=1_000_000)] | None = None
+    pyocd_target: str = ""
     connect_mode: Literal["halt", "pre-reset", "under-reset"] = "halt"
     firmware: Name
-    chip_id: Address
+    chip_id: Address = 0
     virtual: bool = False
     memory: Memory
-    uart: Uart
-    trigger: Trigger
-    supply: Supply
+    uart: Uart | None = None
+    trigger: Trigger | None = None
+    supply: Supply | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = ("clock_hz", "pyocd_target", "chip_id", "uart", "trigger", "supply")
+        missing = [name for name in needed if not getattr(self, name)]
+        if self.link == "uart" and missing:
+            raise ValueError(f"a board with a UART needs {', '.join(missing)}")
+        return self
 
 
 class BoardInstance(_Strict):
@@ -130,7 +143,7 @@ def load_instances(models: dict[str, BoardModel], bench: Path | None = None) -> 
     known = {
         instance.name: instance
         for model in models.values()
-        if model.virtual
+        if model.virtual or model.link == "library"
         for instance in [_embedded(model)]
     }
     if bench is None and not BENCH_FILE.exists():
@@ -160,6 +173,9 @@ def find_instance(name: str, instances: dict[str, BoardInstance]) -> BoardInstan
 
 
 def _embedded(model: BoardModel) -> BoardInstance:
+    """Return the instance that a model brings with it: its virtual chip, or the computer itself."""
+    if model.link == "library":
+        return BoardInstance(name=model.name, model=model.name, probe="none", serial="none", power="none")
     return BoardInstance(
         name=f"virtual-{model.name}",
         model=model.name,

@@ -17,9 +17,9 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from fqtbench.board import BoardInstance, BoardModel
-from fqtbench.experiment.metrics import BY_NAME, MetricValue, show
+from fqtbench.experiment.metrics import BY_NAME, show
 from fqtbench.experiment.plan import Run
-from fqtbench.experiment.results import SuiteResults
+from fqtbench.experiment.results import RunResult, SuiteResults
 
 HEADLINE: Final = (
     "test_accuracy",
@@ -121,21 +121,22 @@ def summary(results: SuiteResults) -> Table:
         for run in results.runs:
             table.add_column(run.label, justify="right")
         table.add_column("origin")
-        for name in HEADLINE:
-            values = [run.metrics[name] for run in results.runs]
-            table.add_row(BY_NAME[name].title, *map(show, values), _origins(values))
+        for name in results.present(HEADLINE):
+            cells = [_cell(run, name) for run in results.runs]
+            table.add_row(BY_NAME[name].title, *cells, _origins(results, name))
         return table
     table = Table(
         "run", box=box.SIMPLE_HEAD, title=results.name, title_justify="left", caption_justify="left"
     )
     by_origin: dict[str, list[str]] = {}
-    for name in HEADLINE:
-        metric, values = BY_NAME[name], [run.metrics[name] for run in results.runs]
+    names = results.present(HEADLINE)
+    for name in names:
+        metric = BY_NAME[name]
         table.add_column(f"{_SHORT.get(name, metric.title)}\n{metric.unit}", justify="right", no_wrap=True)
-        by_origin.setdefault(_origins(values), []).append(metric.title)
+        by_origin.setdefault(_origins(results, name), []).append(metric.title)
     table.caption = "; ".join(f"{origin}: {', '.join(titles)}" for origin, titles in by_origin.items())
     for run in results.runs:
-        table.add_row(run.label, *(show(run.metrics[name]).partition(" ")[0] for name in HEADLINE))
+        table.add_row(run.label, *(_cell(run, name).partition(" ")[0] for name in names))
     return table
 
 
@@ -150,14 +151,21 @@ def boards_table(models: dict[str, BoardModel], instances: dict[str, BoardInstan
         where = f"probe {instance.probe}, serial {instance.serial}"
         if instance.launch:
             where = f"launches {Path(instance.launch[0]).name} {' '.join(instance.launch[1:])}"
-        memory = f"{model.memory.flash_bytes // 1024} KB flash, {model.memory.ram_bytes // 1024} KB RAM"
-        table.add_row(
-            instance.name,
-            f"{model.title}: {model.core}, {model.clock_hz / 1e6:g} MHz, {memory}",
-            where,
-        )
+        table.add_row(instance.name, _describe(model), where)
     return table
 
 
-def _origins(values: list[MetricValue]) -> str:
+def _describe(model: BoardModel) -> str:
+    if model.clock_hz is None:
+        return f"{model.title}: the training engine as a library, no latency or energy"
+    memory = f"{model.memory.flash_bytes // 1024} KB flash, {model.memory.ram_bytes // 1024} KB RAM"
+    return f"{model.title}: {model.core}, {model.clock_hz / 1e6:g} MHz, {memory}"
+
+
+def _cell(run: RunResult, name: str) -> str:
+    return show(run.metrics[name]) if name in run.metrics else "–"
+
+
+def _origins(results: SuiteResults, name: str) -> str:
+    values = [run.metrics[name] for run in results.having(name).runs]
     return " and ".join(sorted({value.origin for value in values}))

@@ -1,32 +1,22 @@
 """The C engine built for this machine, behind the reference's interface."""
 
 import ctypes
-import subprocess
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from fqtbench.host import build_library
 from fqtbench.training.reference import Outcome
 from tests.tools import require
 
-_ENGINE: Final = Path(__file__).resolve().parents[2] / "firmware" / "engine"
-_FLAGS: Final = (
-    *("-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-strict-aliasing", "-shared", "-fPIC"),
-    *("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"),
-)
 _REGION_BYTES: Final = 1 << 20
-_NET_BYTES: Final = 512  # more than struct fqt_net takes
 
 
 def build(folder: Path, *extra_flags: str) -> Path:
     """Compile the engine to a shared library in `folder`."""
-    compiler = require("cc", "gcc")
-    sources = sorted(_ENGINE.glob("*.c")) + sorted((_ENGINE / "kernels").glob("*.c"))
-    library = folder / "fqt.so"
-    command = [compiler, *_FLAGS, *extra_flags, "-o", str(library), *map(str, sources), "-lm"]
-    subprocess.run(command, check=True, timeout=120)
-    return library
+    require("cc", "gcc")
+    return build_library(extra_flags, folder).path
 
 
 class _Region(ctypes.Structure):
@@ -49,7 +39,7 @@ class Engine:
         library.fqt_tensor_bytes.restype = ctypes.c_void_p
         self._image = _aligned(image)
         self._arena = _aligned(bytes([0xA5]) * arena_bytes)
-        self._net = _aligned(bytes(_NET_BYTES))
+        self._net = _aligned(bytes(library.library_net_bytes()))
         self._sample = _aligned(b"")
         regions = (_Region * 1)(_Region(self._arena.ctypes.data, arena_bytes))
         detail = ctypes.c_uint32()

@@ -4,7 +4,7 @@ import base64
 import io
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from fqtbench.errors import DeviceError
 from fqtbench.power import Monitor
 from fqtbench.training.image import Image, TensorType
 from fqtbench.training.reference import Trainer
-from fqtbench.wire import Device, Evaluated, Step
+from fqtbench.wire import Checksum, Evaluated, Status, Step
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -57,11 +57,51 @@ class Batcher:
         self._since_s = time.monotonic()
 
 
+class TrainingDevice(Protocol):
+    """What a run needs of a board: `wire.Device`, or something that answers like it."""
+
+    @property
+    def perturbed(self) -> bool:
+        """Whether something happened that may show in cycle counts."""
+        ...
+
+    @property
+    def retransmissions(self) -> int:
+        """Frames that were sent again."""
+        ...
+
+    def train(self, samples: Iterable[tuple[bytes, int]]) -> Iterator[Step]:
+        """Train on each sample in order."""
+        ...
+
+    def evaluate(self, samples: Iterable[tuple[bytes, int]]) -> Iterator[Evaluated]:
+        """Run each sample forward, without learning."""
+        ...
+
+    def checksum(self) -> Checksum:
+        """Return the CRC-32 of the trained state."""
+        ...
+
+    def read_tensor(self, tensor: int, n_bytes: int) -> bytes:
+        """Return the first bytes of a tensor."""
+        ...
+
+    def status(self) -> Status:
+        """Return the memory use."""
+        ...
+
+
 class Execution:
     """The course of one training on `device`, reported through `emit`."""
 
     def __init__(
-        self, job: TrainJob, dataset: Dataset, model: BoardModel, device: Device, monitor: Monitor, emit: Emit
+        self,
+        job: TrainJob,
+        dataset: Dataset,
+        model: BoardModel,
+        device: TrainingDevice,
+        monitor: Monitor | None,
+        emit: Emit,
     ) -> None:
         self._job, self._data, self._clock_hz = job, dataset, model.clock_hz
         self._device, self._monitor, self._emit = device, monitor, emit
@@ -86,17 +126,25 @@ class Execution:
         if n_verified:
             self._verify(order[:n_verified])
         steps += self._steps(order[n_verified:], n_verified, records)
-        cycles = np.array([(s.forward_cycles, s.backward_cycles, s.update_cycles) for s in steps], np.float64)
         labels = self._data.train_y[order]
-        energies = self._energies(cycles / self._clock_hz, _marked(steps))
         return {
             "train_loss": _mean([s.loss for s in steps]),
             "train_accuracy": _mean([s.predicted == label for s, label in zip(steps, labels, strict=True)]),
-        } | {f"energy_{phase}_j": float(energies[:, i].sum()) for i, phase in enumerate(PHASES)}
+        } | self._training_energies(steps)
+
+    def _training_energies(self, steps: list[Step]) -> Event:
+        """Return each phase's energy in J; nothing of a board without a cycle counter or a monitor."""
+        if self._monitor is None or self._clock_hz is None:
+            return {}
+        cycles = np.array([(s.forward_cycles, s.backward_cycles, s.update_cycles) for s in steps], np.float64)
+        durations_s, marked = cycles / self._clock_hz, _marked(steps)
+        energies = np.zeros_like(durations_s)
+        energies[marked] = self._monitor.window_energies_j(durations_s[marked], "active")
+        return {f"energy_{phase}_j": float(energies[:, i].sum()) for i, phase in enumerate(PHASES)}
 
     def _steps(self, order: NDArray[np.int64], first: int, records: Batcher) -> list[Step]:
         steps = []
-        self._monitor.start()
+        self._record_power(on=True)
         for position, step in enumerate(self._device.train(self._training_samples(order)), first):
             sample = int(order[position - first])
             steps.append(step)
@@ -109,13 +157,11 @@ class Execution:
                     "predicted": step.predicted,
                     "updated": step.updated,
                     "loss": step.loss,
-                    "forward_cycles": step.forward_cycles,
-                    "backward_cycles": step.backward_cycles,
-                    "update_cycles": step.update_cycles,
+                    **_counted(step, "forward_cycles", "backward_cycles", "update_cycles"),
                     **self._structures(step),
                 }
             )
-        self._monitor.stop()
+        self._record_power(on=False)
         records.flush()
         if len(steps) != len(order):
             raise DeviceError(
@@ -151,7 +197,7 @@ class Execution:
         records = Batcher(self._emit, {"event": "evaluations", "epoch": epoch})
         samples = [(x.tobytes(), int(y)) for x, y in zip(self._data.test_x, self._data.test_y, strict=True)]
         answers: list[Evaluated] = []
-        self._monitor.start()
+        self._record_power(on=True)
         for number, answer in enumerate(self._device.evaluate(samples)):
             answers.append(answer)
             records.add(
@@ -160,31 +206,33 @@ class Execution:
                     "label": samples[number][1],
                     "predicted": answer.predicted,
                     "loss": answer.loss,
-                    "forward_cycles": answer.forward_cycles,
+                    **_counted(answer, "forward_cycles"),
                 }
             )
-        self._monitor.stop()
+        self._record_power(on=False)
         records.flush()
         if len(answers) != len(samples):
             raise DeviceError(
                 f"the board answered {len(answers)} of {len(samples)} test samples; reset it and resume"
             )
-        durations_s = np.array([[a.forward_cycles for a in answers]], np.float64) / self._clock_hz
         return {
             "test_loss": _mean([a.loss for a in answers]),
             "test_accuracy": _mean(
                 [a.predicted == label for a, (_, label) in zip(answers, samples, strict=True)]
             ),
-            "energy_evaluation_j": float(self._monitor.window_energies_j(durations_s, "active").sum()),
-        }
+        } | self._evaluation_energy(answers)
+
+    def _evaluation_energy(self, answers: list[Evaluated]) -> Event:
+        if self._monitor is None or self._clock_hz is None:
+            return {}
+        durations_s = np.array([[a.forward_cycles for a in answers]], np.float64) / self._clock_hz
+        return {"energy_evaluation_j": float(self._monitor.window_energies_j(durations_s, "active").sum())}
 
     # -- figures
 
-    def _energies(self, durations_s: Cycles, marked: NDArray[np.bool_]) -> Cycles:
-        """Return energies in J, (n, 3) like `durations_s`; 0 where no window was marked."""
-        energies = np.zeros_like(durations_s)
-        energies[marked] = self._monitor.window_energies_j(durations_s[marked], "active")
-        return energies
+    def _record_power(self, on: bool) -> None:
+        if self._monitor is not None:
+            (self._monitor.start if on else self._monitor.stop)()
 
     def _weights(self) -> bytes:
         """Return the trained tensors as the bytes of an NPZ file, each with its type and its rows."""
@@ -199,6 +247,12 @@ class Execution:
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **arrays)
         return file.getvalue()
+
+
+def _counted(record: Step | Evaluated, *names: str) -> dict[str, int]:
+    """Return the cycle counts of a record; nothing of a board without a cycle counter."""
+    counts = {name: getattr(record, name) for name in names}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def _marked(steps: Iterable[Step]) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from fqtbench.board import BoardModel
 from fqtbench.errors import ImageError
+from fqtbench.host.build import build_library
 from fqtbench.paths import share
 
 
@@ -33,7 +34,22 @@ class Firmware:
 
 
 def load_firmware(model: BoardModel) -> Firmware:
-    """Return the firmware of `model`; ImageError if it is missing, no ELF, or not the one of the manifest."""
+    """Return what runs on `model`: the prebuilt firmware, or the engine's library, built if need be.
+
+    ImageError if the firmware is missing, no ELF, or not the one of the manifest; BoardError without a C compiler.
+    """
+    return _load_library(model) if model.link == "library" else _load_prebuilt(model)
+
+
+def _load_library(model: BoardModel) -> Firmware:
+    """Sources and flags are its identity: another compiler must give the same weights."""
+    library = build_library()
+    manifest = {"toolchain": library.compiler}
+    arena_bytes = model.memory.ram_bytes
+    return Firmware(library.path, library.source_id, library.source_id[:16], arena_bytes, 0, 0, manifest)
+
+
+def _load_prebuilt(model: BoardModel) -> Firmware:
     path = share("firmware/prebuilt") / f"{model.firmware}.elf"
     manifest = _manifest_entry(path.parent / "manifest.json", model.firmware)
     try:

@@ -25,7 +25,7 @@ from fqtbench.errors import BoardError, FlashError, FqtbenchError, LinkError
 Event = dict[str, Any]
 RETRYABLE: Final = (FlashError, LinkError)  # a loose plug, noise on a line; everything else would fail again
 MAX_ATTEMPTS: Final = 3
-WORKER: Final = (sys.executable, "-m", "fqtbench.bench.worker")
+WORKER: Final = (sys.executable, "-m", "fqtbench.bench.serve")
 _END_DEADLINE_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 1.0
 _LAST_WORDS: Final = 50

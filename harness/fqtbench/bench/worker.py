@@ -1,4 +1,4 @@
-"""The process in charge of one board: ``python -m fqtbench.bench.worker``, started by `fqtbench.bench.pool`.
+"""The process in charge of one board: ``python -m fqtbench.bench.serve``, started by `fqtbench.bench.pool`.
 
 Standard input: a `Charge`, then jobs, JSON, one a line. Standard output: events, JSON, one a line; each job ends with
 an event ``done`` or ``error``. It holds the probe's lock and a launched board from the first job to its end, so
@@ -12,17 +12,18 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final, TextIO
 
-from fqtbench.bench.execute import Event, Execution
+from fqtbench.bench.execute import Event, Execution, TrainingDevice
 from fqtbench.bench.job import JOBS, AnyJob, Charge, FlashJob, RecoverJob, ResetJob, TrainJob
 from fqtbench.bench.launch import Attachment
 from fqtbench.bench.lock import ProbeLock
 from fqtbench.errors import BoardError, DeviceError, FqtbenchError, ImageError
-from fqtbench.power import open_monitor
+from fqtbench.power import Monitor, open_monitor
 from fqtbench.probe import FlashReport, Probe, Segment, elf_segments
 from fqtbench.wire import Device, Hello, open_line
 
@@ -58,11 +59,9 @@ class Worker:
                 case FlashJob():
                     self._flash(job.elf, None if job.image is None else job.image.read_bytes())
                 case ResetJob():
-                    with self._probe() as probe:
-                        probe.reset()
+                    self._reset()
                 case RecoverJob():
-                    with self._probe() as probe:
-                        probe.recover()
+                    self._recover()
         except Exception as error:
             self.emit(self._error(error))
         else:
@@ -84,7 +83,15 @@ class Worker:
     def _probe(self) -> Probe:
         return Probe(self._attach().addresses.probe, self._model.pyocd_target, self._model.connect_mode)
 
-    def _flash(self, elf: Any, image: bytes | None) -> FlashReport:
+    def _reset(self) -> None:
+        with self._probe() as probe:
+            probe.reset()
+
+    def _recover(self) -> None:
+        with self._probe() as probe:
+            probe.recover()
+
+    def _flash(self, elf: Path, image: bytes | None) -> FlashReport:
         segments = list(elf_segments(elf))
         memory = self._model.memory
         if image is not None:
@@ -105,7 +112,7 @@ class Worker:
     def _train(self, job: TrainJob) -> None:
         dataset = job.dataset.load()
         self._flash(job.elf, job.image.read_bytes())
-        monitor = open_monitor(self._attach().addresses.power, self._model.supply)
+        monitor = self._monitor()
         with self._device(job) as device:
             Execution(job, dataset, self._model, device, monitor, self.emit).run()
             self.emit(
@@ -116,11 +123,18 @@ class Worker:
                     "retransmissions": device.retransmissions,
                 }
             )
-        self.emit({"event": "power", "origin": monitor.origin, "model_id": monitor.model_id})
+        if monitor is not None:
+            self.emit({"event": "power", "origin": monitor.origin, "model_id": monitor.model_id})
+
+    def _monitor(self) -> Monitor | None:
+        """Open the power monitor of a board that has a supply."""
+        supply = self._model.supply
+        return None if supply is None else open_monitor(self._attach().addresses.power, supply)
 
     @contextmanager
-    def _device(self, job: TrainJob) -> Iterator[Device]:
+    def _device(self, job: TrainJob) -> Iterator[TrainingDevice]:
         """Open the serial line and make sure who is at its end."""
+        assert self._model.uart is not None, "the board model's check"
         self.emit({"event": "stage", "text": "saying hello"})
         with open_line(self._attach().addresses.serial, self._model.uart.baud) as line:
             device = Device(line)
@@ -180,8 +194,8 @@ def _read_input(lines: "queue.Queue[str | None]", worker: list[Worker]) -> None:
     os._exit(_ORPHANED)
 
 
-def main(worker_class: type[Worker] = Worker) -> None:
-    """Read a charge and jobs, do them."""
+def main(make: Callable[[Charge, TextIO], Worker] = Worker) -> None:
+    """Read a charge, make its worker, read jobs, do them."""
     output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(
         sys.stderr.fileno(), sys.stdout.fileno()
@@ -189,11 +203,7 @@ def main(worker_class: type[Worker] = Worker) -> None:
     lines: queue.Queue[str | None] = queue.Queue()
     workers: list[Worker] = []
     threading.Thread(target=_read_input, args=(lines, workers), daemon=True).start()
-    worker = worker_class(Charge.model_validate_json(lines.get() or ""), output)
+    worker = make(Charge.model_validate_json(lines.get() or ""), output)
     workers.append(worker)
     while True:
         worker.do(JOBS.validate_json(lines.get() or ""))
-
-
-if __name__ == "__main__":
-    main()

@@ -86,19 +86,30 @@ class Recorder:
         self, steps: pd.DataFrame, evaluations: pd.DataFrame, epochs: pd.DataFrame
     ) -> list[MetricValue]:
         cycles: Origin = self._facts["attached"]["cycles"]
-        power: Origin = self._facts["power"]["origin"]
+        power: Origin = self._facts.get("power", {}).get("origin", "modelled")
         last = epochs.iloc[-1]
-        final_steps = steps[steps.epoch == last.epoch]
-        final_evaluations = evaluations[evaluations.epoch == last.epoch]
-        per_s = self.run.model.clock_hz
-        phases = {name: float(final_steps[f"{name}_cycles"].mean()) / per_s for name in PHASES}
-        energy_names = [f"energy_{name}_j" for name in phases]
-        status, firmware = self._facts["status"], self.run.firmware
-        variables_bytes = firmware.static_bytes - status["stack_bytes"]
         values = {
             "test_accuracy": last.test_accuracy,
             "test_loss": last.test_loss,
             "train_loss": last.train_loss,
+            "arena_bytes": self._facts["status"]["arena_peak_bytes"],
+        }
+        if self.run.model.clock_hz is not None:
+            values |= self._costs(steps, evaluations, epochs, self.run.model.clock_hz)
+        return [metric_value(name, float(value), cycles, power) for name, value in values.items()]
+
+    def _costs(
+        self, steps: pd.DataFrame, evaluations: pd.DataFrame, epochs: pd.DataFrame, per_s: int
+    ) -> dict[str, float]:
+        """Return what a chip's time, energy and memories make of it."""
+        last = epochs.iloc[-1]
+        final_steps = steps[steps.epoch == last.epoch]
+        final_evaluations = evaluations[evaluations.epoch == last.epoch]
+        phases = {name: float(final_steps[f"{name}_cycles"].mean()) / per_s for name in PHASES}
+        energy_names = [f"energy_{name}_j" for name in phases]
+        status, firmware = self._facts["status"], self.run.firmware
+        variables_bytes = firmware.static_bytes - status["stack_bytes"]
+        return {
             **{f"{name}_s": value for name, value in phases.items()},
             "step_s": sum(phases.values()),
             "inference_s": float(final_evaluations.forward_cycles.mean()) / per_s,
@@ -106,11 +117,9 @@ class Recorder:
             "inference_j": last.energy_evaluation_j / len(final_evaluations),
             "training_j": float(epochs[energy_names].to_numpy().sum()),
             "ram_bytes": variables_bytes + status["stack_peak_bytes"] + status["arena_peak_bytes"],
-            "arena_bytes": status["arena_peak_bytes"],
             "stack_bytes": status["stack_peak_bytes"],
             "flash_bytes": firmware.flash_bytes + len(self.run.compiled.image),
         }
-        return [metric_value(name, float(value), cycles, power) for name, value in values.items()]
 
     def _describe(self, environment: dict[str, Any], metrics: list[MetricValue]) -> dict[str, Any]:
         run, compiled = self.run, self.run.compiled
@@ -126,7 +135,7 @@ class Recorder:
             "device": self._facts["hello"],
             "status": self._facts["status"],
             "flash": self._facts["flashed"],
-            "power_model_id": self._facts["power"]["model_id"],
+            "power_model_id": self._facts.get("power", {}).get("model_id", "none"),
             "timing_model_id": self._facts["attached"].get("timing_model_id"),
             "image": {
                 "sha256": compiled.sha256,

@@ -1,7 +1,8 @@
 """Reading a results folder: what the journal commits, nothing else."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,14 @@ class SuiteResults:
     folder: Path
     name: str
     runs: tuple[RunResult, ...]
+
+    def having(self, metric: str) -> "SuiteResults":
+        """Return the runs that have `metric`: a host has no latency."""
+        return replace(self, runs=tuple(run for run in self.runs if metric in run.metrics))
+
+    def present(self, names: Iterable[str]) -> list[str]:
+        """Return those metrics that any run has."""
+        return [name for name in names if any(name in run.metrics for run in self.runs)]
 
 
 def load_results(folder: Path) -> SuiteResults:

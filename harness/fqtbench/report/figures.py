@@ -33,16 +33,14 @@ class Drawing:
 
 
 def draw_all(results: SuiteResults) -> list[Drawing]:
-    """Return every figure of the suite."""
+    """Return every figure that the suite has the metrics for; runs that lack one are left out of its figure."""
+    timed, powered = results.having("step_s"), results.having("step_j")
     with style.house_style():
-        return [
-            draw_trade_off(results, ENERGY, "trade_off_energy"),
-            draw_trade_off(results, LATENCY, "trade_off_latency"),
-            draw_accuracy(results),
-            draw_loss(results),
-            draw_latency(results),
-            draw_memory(results),
-        ]
+        drawings = [draw_trade_off(powered, ENERGY, "trade_off_energy")] if powered.runs else []
+        drawings += [draw_trade_off(timed, LATENCY, "trade_off_latency")] if timed.runs else []
+        drawings += [draw_accuracy(results), draw_loss(results)]
+        drawings += [draw_latency(timed), draw_memory(timed)] if timed.runs else []
+    return drawings
 
 
 def draw_accuracy(results: SuiteResults) -> Drawing:

@@ -57,8 +57,8 @@ def write_report(folder: Path) -> Path:
 def headline_columns(results: SuiteResults) -> list[_Column]:
     """Return the metrics of the summary, each with the origins found."""
     return [
-        _Column(BY_NAME[name], style.origins(run.metrics[name].origin for run in results.runs))
-        for name in HEADLINE
+        _Column(BY_NAME[name], style.origins(run.metrics[name].origin for run in results.having(name).runs))
+        for name in results.present(HEADLINE)
     ]
 
 
@@ -91,7 +91,7 @@ def _render(results: SuiteResults, drawings: list[Drawing]) -> str:
     return environment.get_template("report.html.j2").render(
         results=results,
         columns=headline_columns(results),
-        metrics=METRICS,
+        metrics=[metric for metric in METRICS if results.present([metric.name])],
         drawings=drawings,
         images=images,
         show=show,

@@ -130,7 +130,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One training step: loss in nats, cycles of each phase; `step` counts from 1 since the image was loaded.
+    """One training step: loss in nats, cycles of each phase, if counted; `step` counts from 1 since the load.
 
     `structures`: filters or rows that the sample updated, for each trained layer in the image's order.
     """
@@ -139,9 +139,9 @@ class Step:
     predicted: int
     updated: bool
     loss: float
-    forward_cycles: int
-    backward_cycles: int
-    update_cycles: int
+    forward_cycles: int | None
+    backward_cycles: int | None
+    update_cycles: int | None
     structures: tuple[int, ...]
 
     LAYOUT = struct.Struct("<IHHfIII")
@@ -156,11 +156,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """One forward pass without training: loss in nats."""
+    """One forward pass without training: loss in nats, cycles if counted."""
 
     predicted: int
     loss: float
-    forward_cycles: int
+    forward_cycles: int | None
 
     LAYOUT = struct.Struct("<HHfI")
 
