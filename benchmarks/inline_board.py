@@ -28,7 +28,7 @@ _NETWORK: Final = NetworkSpec.model_validate(
             {"type": "conv2d", "filters": 16},
             {"type": "max_pool"},
             {"type": "flatten"},
-            {"type": "fully_connected", "units": 10, "relu": False},
+            {"type": "fully_connected", "units": 10, "activation": "linear"},
         ]
     }
 )

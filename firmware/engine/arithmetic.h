@@ -129,6 +129,16 @@ float fqt_exp_nonpositive(float x);
 /* Natural logarithm of a normal x >= 1. */
 float fqt_log(float x);
 
+/* The nearest float, ties to even. The compiler's own conversion goes through double where there is no FPU. */
+static inline float fqt_float_of(uint64_t value)
+{
+    int32_t shift = 0;
+    for (; value >> 32 != 0; shift++) {
+        value = value >> 1 | (value & 1u); /* the lowest bit remembers what was lost */
+    }
+    return (float)(uint32_t)value * fqt_power_of_two(shift);
+}
+
 /* Square root, correctly rounded. */
 float fqt_sqrt(float x);
 

@@ -272,7 +272,7 @@ static struct fqt_multiplier standardize(const struct fqt_net *net, uint32_t ind
     const float *bias_gradient = fqt_tensor_read(net, layer->bias_step);
     float taps = (float)s->g.taps, unit = fqt_power_of_two(net->layer_state[index].gradient_exponent);
     int64_t spread = (int64_t)s->g.taps * sums->squares - (int64_t)sums->total * sums->total;
-    float deviation = fqt_sqrt((float)spread); /* taps * sigma, at least one unit */
+    float deviation = fqt_sqrt(fqt_float_of((uint64_t)spread)); /* taps * sigma, at least one unit */
     deviation = deviation > taps ? deviation : taps;
     float sigma = deviation / taps * unit;
     fqt_step_bias(net, layer, row, fqt_standardized_bias(bias_gradient[row], sigma, rate));
