@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fqtbench.errors import ImageError
-from fqtbench.exchange.onnx_file import printable, require_onnx
+from fqtbench.exchange.onnx_file import require_onnx
+from fqtbench.exchange.text import printable
 
 if TYPE_CHECKING:
     import onnx

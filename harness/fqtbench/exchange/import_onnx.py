@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from pydantic import ValidationError
 
 from fqtbench.errors import ImageError
@@ -72,7 +73,14 @@ def import_onnx(path: Path) -> ImportedNetwork:
     """
     model, sha256 = read_model(path)
     graph = read_graph(path, model)
-    sequence = _walk(graph)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sequence = _walk(graph)
+    for index, (kernel, bias) in sequence.weights.items():
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise ImageError(
+                f"{path}: layer {index} ({sequence.layers[index]['type']}): its weights overflow when what follows is "
+                "folded into them; train the network again"
+            )
     try:
         spec = NetworkSpec.model_validate({"layers": sequence.layers})
     except ValidationError as error:

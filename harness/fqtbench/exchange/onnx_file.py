@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fqtbench.errors import ImageError, UsageError
+from fqtbench.exchange.text import first_line, printable
 
 if TYPE_CHECKING:
     import onnx
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES: Final = 64 << 20  # far beyond any microcontroller's flash, even with float32 weights
 MIN_OPSET: Final = 13  # PyTorch's exporters write 13 to 21
 MAX_OPSET: Final = 21
-_PRINTED: Final = 60
 
 
 def require_onnx() -> Any:
@@ -25,16 +25,6 @@ def require_onnx() -> Any:
     return onnx
 
 
-def printable(name: str | bytes) -> str:
-    """Return a name from a file as it may go to a terminal: no control characters, at most 60 characters.
-
-    Protobuf gives a string that is no UTF-8 as bytes.
-    """
-    name = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
-    text = "".join(c if c.isprintable() else "?" for c in name)
-    return text if len(text) <= _PRINTED else f"…{text[1 - _PRINTED :]}"
-
-
 def read_model(path: Path) -> "tuple[onnx.ModelProto, str]":
     """Return the model in `path`, checked by onnx.checker, and the file's SHA-256; ImageError if it is none."""
     onnx = require_onnx()
@@ -42,13 +32,13 @@ def read_model(path: Path) -> "tuple[onnx.ModelProto, str]":
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own class of errors, which differs between its implementations
-        raise ImageError(f"{path}: no ONNX file: {_first_line(error)}; export the network again") from error
+        raise ImageError(f"{path}: no ONNX file: {first_line(error)}; export the network again") from error
     _check_self_contained(path, model, onnx)
     _check_opset(path, model)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        raise ImageError(f"{path}: onnx.checker refuses it: {_first_line(error)}; export it again") from error
+        raise ImageError(f"{path}: onnx.checker refuses it: {first_line(error)}; export it again") from error
     return model, hashlib.sha256(data).hexdigest()
 
 
@@ -63,10 +53,6 @@ def _read(path: Path) -> bytes:
             f"{path}: it has more than {MAX_FILE_BYTES >> 20} MiB; no microcontroller holds such a network"
         )
     return data
-
-
-def _first_line(error: Exception) -> str:
-    return printable((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def _check_self_contained(path: Path, model: "onnx.ModelProto", onnx: Any) -> None:
