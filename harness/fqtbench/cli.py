@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, NoReturn
 
@@ -20,8 +21,12 @@ from fqtbench.bench.job import AnyJob, Charge, FlashJob, RecoverJob, ResetJob
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.bench.probes import attached_probes
 from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
-from fqtbench.console import Progress, boards_table, summary
+from fqtbench.console import Progress, boards_table, steps_bar, summary
 from fqtbench.errors import FqtbenchError, ProbeError, UsageError
+from fqtbench.exchange.export_onnx import export_onnx
+from fqtbench.exchange.npz import save_npz
+from fqtbench.exchange.onnx_file import require_onnx
+from fqtbench.experiment.export import exported_network, find_run, read_run
 from fqtbench.experiment.results import load_results, summary_table
 from fqtbench.experiment.runner import Order, run_suite
 from fqtbench.experiment.spec import Suite, find_suite, load_suite
@@ -55,6 +60,13 @@ RootOption = Annotated[
     Path | None, typer.Option("--dataset-root", help="Folder of a dataset that isn't shipped.")
 ]
 BoardArgument = Annotated[str, typer.Argument(help="Name of a board; `fqtbench boards` lists them.")]
+
+
+class ExportFormat(StrEnum):
+    """What `export` writes."""
+
+    ONNX = "onnx"
+    NPZ = "npz"
 
 
 class InterruptError(FqtbenchError):
@@ -120,6 +132,38 @@ def report(
 ) -> None:
     """Draw the tables and figures of a results folder again."""
     _show_results(folder, _draw(folder), as_json)
+
+
+@app.command()
+def export(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN_FOLDER", help="A recorded run: runs/<run id>, or DIR with one run.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
+    to: Annotated[
+        ExportFormat, typer.Option("--format", help="Quantized ONNX, or NumPy arrays.")
+    ] = ExportFormat.ONNX,
+    dataset_root: RootOption = None,
+) -> None:
+    """Write the network that a run trained, checked against the reference, for other programs."""
+    writer = export_onnx if to == ExportFormat.ONNX else save_npz
+    if to == ExportFormat.ONNX:
+        require_onnx()
+    if not out.resolve().parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {out.parent}; make it, or choose another")
+    recorded = read_run(find_run(folder))
+    with (
+        _interruptible(f"interrupted; {out} was not written"),
+        steps_bar(_errors, "training again") as advance,
+    ):
+        network = exported_network(recorded, dataset_root, advance)
+    try:
+        writer(network, out)
+    except OSError as error:
+        raise UsageError(f"--out {out}: can't be written: {error.strerror or error}") from error
+    _output.print(
+        f"{out}: {len(network.layers)} layers, {out.stat().st_size} bytes", markup=False, highlight=False
+    )
 
 
 @app.command()
