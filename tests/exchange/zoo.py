@@ -154,6 +154,19 @@ def series() -> Net:
     return net
 
 
+def torch_export() -> Net:
+    """What PyTorch's newer exporter makes of a small network: Reshape with allowzero, ReduceMean with constant axes."""
+    net = Net(2, 6, 6)
+    net.conv(4, 2, 3, 3, pads=[1, 1, 1, 1], dilations=[1, 1], strides=[1, 1], group=1, auto_pad="NOTSET")
+    net.relu6()
+    net.node(
+        "MaxPool", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], storage_order=0, dilations=[1, 1]
+    )
+    net.node("Reshape", net.integers(-1, 36), allowzero=1)
+    net.gemm(3, 36)
+    return net
+
+
 def viewed() -> Net:
     """``x.view(x.size(0), -1)`` behind an average pool of the whole map with stride 1, and an Identity."""
     net = Net(3, 4, 4)
@@ -170,5 +183,6 @@ def viewed() -> Net:
 
 
 ZOO: dict[str, Callable[[], Net]] = {
-    maker.__name__: maker for maker in (mlp, flattened_cnn, grouped, mobilenet_block, series, viewed)
+    maker.__name__: maker
+    for maker in (mlp, flattened_cnn, grouped, mobilenet_block, series, torch_export, viewed)
 }

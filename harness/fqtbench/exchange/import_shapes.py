@@ -88,7 +88,7 @@ def reshape(sequence: Sequence, node: Node) -> None:
     value = sequence.above(node)
     dims = [] if target is None else [int(d) for d in target.reshape(-1)]
     to_row = len(dims) == 2 and dims[0] in (0, 1, -1) and dims[1] in (-1, value.size) and dims != [-1, -1]
-    if not to_row or node.integer("allowzero", 0):
+    if not to_row or (node.integer("allowzero", 0) and 0 in dims):  # there a 0 says: no elements
         raise node.refusal(
             f"from {value.onnx_dims()} to {dims}", "only Reshape to a row (N, -1) is known: use Flatten"
         )
