@@ -102,6 +102,10 @@ uint16_t fqt_structures_updated(const struct fqt_net *net, uint32_t i);
 /* CRC-32 over the trained state, in the image's order: weights, residuals, biases, ranges (docs/image.md). */
 uint32_t fqt_checksum(const struct fqt_net *net);
 
+/* Numbers that fqt_tensor_bytes takes for the states that the engine keeps of all tensors, and of all layers. */
+#define FQT_TENSOR_STATES 0xFFFFu
+#define FQT_LAYER_STATES 0xFFFEu
+
 /* Bytes [offset, offset+length) of a tensor that lives in an arena, or NULL if there are none such. */
 const uint8_t *fqt_tensor_bytes(const struct fqt_net *net, uint32_t tensor, uint32_t offset, uint32_t length);
 

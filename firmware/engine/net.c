@@ -137,12 +137,17 @@ uint32_t fqt_checksum(const struct fqt_net *net)
 
 const uint8_t *fqt_tensor_bytes(const struct fqt_net *net, uint32_t tensor, uint32_t offset, uint32_t length)
 {
-    if (tensor >= net->header->n_tensors || net->tensors[tensor].region >= FQT_MAX_REGIONS) {
-        return NULL;
+    const uint8_t *content = NULL;
+    uint32_t bytes = 0;
+    if (tensor == FQT_TENSOR_STATES) {
+        content = (const uint8_t *)net->tensor_state;
+        bytes = net->header->n_tensors * (uint32_t)sizeof *net->tensor_state;
+    } else if (tensor == FQT_LAYER_STATES) {
+        content = (const uint8_t *)net->layer_state;
+        bytes = net->header->n_layers * (uint32_t)sizeof *net->layer_state;
+    } else if (tensor < net->header->n_tensors && net->tensors[tensor].region < FQT_MAX_REGIONS) {
+        content = fqt_tensor_read(net, tensor);
+        bytes = net->tensors[tensor].bytes;
     }
-    uint32_t bytes = net->tensors[tensor].bytes;
-    if (offset > bytes || length > bytes - offset) {
-        return NULL;
-    }
-    return (const uint8_t *)fqt_tensor_read(net, tensor) + offset;
+    return content != NULL && offset <= bytes && length <= bytes - offset ? content + offset : NULL;
 }

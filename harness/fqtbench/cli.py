@@ -21,7 +21,7 @@ from fqtbench.bench.job import AnyJob, Charge, FlashJob, RecoverJob, ResetJob
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.bench.probes import attached_probes
 from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
-from fqtbench.console import Progress, boards_table, steps_bar, summary
+from fqtbench.console import Progress, boards_table, summary
 from fqtbench.errors import FqtbenchError, ProbeError, UsageError
 from fqtbench.exchange.export_onnx import export_onnx
 from fqtbench.exchange.npz import save_npz
@@ -143,20 +143,14 @@ def export(
     to: Annotated[
         ExportFormat, typer.Option("--format", help="Quantized ONNX, or NumPy arrays.")
     ] = ExportFormat.ONNX,
-    dataset_root: RootOption = None,
 ) -> None:
-    """Write the network that a run trained, checked against the reference, for other programs."""
+    """Write the network that a run trained, for other programs."""
     writer = export_onnx if to == ExportFormat.ONNX else save_npz
     if to == ExportFormat.ONNX:
         require_onnx()
     if not out.resolve().parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}; make it, or choose another")
-    recorded = read_run(find_run(folder))
-    with (
-        _interruptible(f"interrupted; {out} was not written"),
-        steps_bar(_errors, "training again") as advance,
-    ):
-        network = exported_network(recorded, dataset_root, advance)
+    network = exported_network(read_run(find_run(folder)))
     try:
         writer(network, out)
     except OSError as error:

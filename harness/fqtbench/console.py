@@ -1,7 +1,5 @@
 """What a person sees in the terminal: progress while a suite runs, tables when it is done."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -114,23 +112,6 @@ class Progress:
     def _say(self, text: str) -> None:
         if not self._quiet:
             self._console.print(text, markup=False, highlight=False)
-
-
-@contextmanager
-def steps_bar(console: Console, description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show one bar while the context lasts; what it yields takes the steps done, and those in all."""
-    bars = Bars(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
-    with bars:
-        bar = bars.add_task(description, total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
 
 
 def summary(results: SuiteResults) -> Table:

@@ -14,7 +14,7 @@ from fqtbench.board import BoardModel
 from fqtbench.datasets import Dataset
 from fqtbench.errors import DeviceError
 from fqtbench.power import Monitor
-from fqtbench.training.image import Image, TensorType
+from fqtbench.training.image import LAYER_STATE, LAYER_STATES, TENSOR_STATE, TENSOR_STATES, Image, TensorType
 from fqtbench.training.reference import Trainer
 from fqtbench.wire import Checksum, Evaluated, Status, Step
 
@@ -25,6 +25,8 @@ Cycles = NDArray[np.float64]
 _BATCH_RECORDS: Final = 64  # records in one event: few enough for a live progress bar, enough to cost nothing
 _BATCH_PERIOD_S: Final = 0.25
 PHASES: Final = ("forward", "backward", "update")
+TENSOR_STATES_NAME: Final = "tensor states"
+LAYER_STATES_NAME: Final = "layer states"
 _DTYPES: Final = {
     TensorType.U8: "<u1",
     TensorType.I16: "<i2",
@@ -235,9 +237,15 @@ class Execution:
             (self._monitor.start if on else self._monitor.stop)()
 
     def _weights(self) -> bytes:
-        """Return the trained tensors as the bytes of an NPZ file, each with its type and its rows."""
-        tensors = Image.parse(self._image).tensors
+        """Return the trained tensors as the bytes of an NPZ file, each with its type and its rows; and the states."""
+        image = Image.parse(self._image)
+        tensors = image.tensors
         arrays: dict[str, NDArray[Any]] = {}
+        for name, number, n_bytes in (
+            (TENSOR_STATES_NAME, TENSOR_STATES, len(tensors) * TENSOR_STATE.itemsize),
+            (LAYER_STATES_NAME, LAYER_STATES, len(image.layers) * LAYER_STATE.itemsize),
+        ):
+            arrays[name] = np.frombuffer(self._device.read_tensor(number, n_bytes), np.uint8)
         for ref in self._job.tensors:
             data = self._device.read_tensor(ref.index, ref.n_bytes)
             entry = tensors[ref.index]

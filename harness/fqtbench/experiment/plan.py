@@ -13,8 +13,11 @@ from fqtbench.bench.job import DatasetRef, TensorRef, TrainJob, epoch_order
 from fqtbench.board import BoardModel
 from fqtbench.datasets import Dataset
 from fqtbench.errors import ImageError, UsageError
+from fqtbench.exchange.source import NetworkSource, load_network
 from fqtbench.experiment.spec import DatasetSpec, Suite, Variant, canonical_json
 from fqtbench.training.compile import CompiledModel, Memory, compile_model
+from fqtbench.training.initial import GivenWeights
+from fqtbench.training.spec import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,9 @@ def _plan_run(
     orders = [epoch_order(n_train, batch, spec.seed, epoch) for epoch in range(spec.training.epochs)]
     calibration = orders[0][: spec.training.calibration_samples]
     try:
+        network, weights = _network(suite, spec.network)
         compiled = compile_model(
-            spec.network,
+            network,
             spec.training,
             data.train_x[calibration],
             data.train_y[calibration],
@@ -123,6 +127,7 @@ def _plan_run(
             spec.seed,
             sum(len(order) for order in orders),
             (data.scale, data.zero_point),
+            weights,
         )
     except ImageError as error:
         raise ImageError(f"{suite.where('network')}: {label}: board {model.name}: {error}") from error
@@ -160,6 +165,13 @@ def _plan_run(
         len(orders[0]),
         len(data.test_x),
     )
+
+
+def _network(suite: Suite, network: NetworkSpec | NetworkSource) -> tuple[NetworkSpec, GivenWeights | None]:
+    """Return the network, and its weights if they come from a file, whose path is relative to the suite's."""
+    if isinstance(network, NetworkSpec):
+        return network, None
+    return load_network(network, suite.document.path.parent)
 
 
 def _reference(suite: Suite, spec: DatasetSpec, dataset_root: Path | None) -> DatasetRef:

@@ -77,7 +77,7 @@ def load_results(folder: Path) -> SuiteResults:
 def _load_run(folder: Path) -> RunResult:
     try:
         description = json.loads((folder / RESULT).read_text("utf-8"))
-        tables = [_read_table(folder / name) for name in (STEPS, EVALUATIONS, EPOCHS)]
+        tables = [read_table(folder / name) for name in (STEPS, EVALUATIONS, EPOCHS)]
         metrics = {
             name: MetricValue(name, **fields)
             for name, fields in description["metrics"].items()
@@ -88,7 +88,7 @@ def _load_run(folder: Path) -> RunResult:
     return RunResult(folder, description, metrics, *tables)
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     """Read a Parquet file in this thread alone: Arrow's threads, alive at exit, abort some one exit in thirty."""
     file = parquet.ParquetFile(pyarrow.BufferReader(path.read_bytes()))
     frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, ValidationError
 
 from fqtbench import datasets
 from fqtbench.errors import UsageError
+from fqtbench.exchange.source import NetworkSource
 from fqtbench.experiment import yaml_lines
 from fqtbench.experiment.yaml_lines import Document
 from fqtbench.paths import share
@@ -39,6 +40,17 @@ class DatasetSpec(_Strict):
     seed: Seed = 0
 
 
+def _network_kind(value: Any) -> str:
+    given = isinstance(value, NetworkSource) or (isinstance(value, dict) and "onnx" in value)
+    return "NetworkSource" if given else "NetworkSpec"
+
+
+Network = Annotated[
+    Annotated[NetworkSpec, Tag("NetworkSpec")] | Annotated[NetworkSource, Tag("NetworkSource")],
+    Discriminator(_network_kind),
+]
+
+
 class RunSpec(_Strict):
     """Everything that decides one run's numbers, except firmware, data and board.
 
@@ -47,7 +59,7 @@ class RunSpec(_Strict):
     """
 
     dataset: DatasetSpec
-    network: NetworkSpec
+    network: Network
     training: TrainingSpec = TrainingSpec()
     seed: Seed = 0
     verify: Annotated[int, Field(ge=0, le=100_000)] = 200

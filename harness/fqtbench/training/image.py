@@ -108,6 +108,10 @@ class TensorType(IntEnum):
 
 
 TRAINED_STATE: Final = 1  # tensor flag
+TENSOR_STATES: Final = (
+    0xFFFF  # numbers under which a device gives out the states of all tensors, and of all layers
+)
+LAYER_STATES: Final = 0xFFFE
 
 HEADER: Final = np.dtype(
     [

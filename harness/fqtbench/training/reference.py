@@ -16,7 +16,7 @@ from fqtbench.training import image as im
 from fqtbench.training.backward import backward
 from fqtbench.training.forward import forward
 from fqtbench.training.geometry import Values
-from fqtbench.training.state import State
+from fqtbench.training.state import Parameters, State
 from fqtbench.training.update import update
 
 
@@ -82,31 +82,23 @@ class Trainer:
         return crc
 
     def tensor_bytes(self, tensor: int) -> bytes:
-        """Return a trained tensor as it lies in the device's arena."""
+        """Return a trained tensor, or one of the two tables of states, as it lies in the device's arena."""
+        states = {im.TENSOR_STATES: self.state.tensor_state, im.LAYER_STATES: self.state.layer_state}
+        if tensor in states:
+            return states[tensor].tobytes()
         for number, parameters in self.state.parameters.items():
             layer = self.state.image.layers[number]
-            if tensor == layer["weights"]:
-                return self._padded(tensor, parameters.weights)
-            if tensor == layer["plane"]:
-                plane = parameters.gradient
-                if parameters.plane_type == im.TensorType.I8:
-                    plane = parameters.residual
-                elif parameters.plane_type == im.TensorType.I16:
-                    assert plane is not None
-                    plane = plane * ar.RESIDUAL_ONE + (parameters.residual & (ar.RESIDUAL_ONE - 1))
-                assert plane is not None
-                return self._padded(tensor, plane)
-            if tensor == layer["velocity"]:
-                assert parameters.velocity is not None
-                return self._padded(tensor, parameters.velocity)
-            if tensor == layer["bias"]:
-                return parameters.bias.tobytes()
-            if tensor == layer["bias_folded"]:
-                return parameters.bias_folded.astype("<i4").tobytes()
-            if tensor == layer["bias_step"]:
-                velocity = parameters.bias_velocity.tobytes()
-                data = parameters.bias_gradient.tobytes() + velocity
-                return data[: int(self.state.image.tensors[tensor]["bytes"])]
+            for name in ("weights", "plane", "velocity"):
+                if tensor == layer[name]:
+                    return self._padded(tensor, _rows_of(parameters, name))
+            flat = {
+                "bias": parameters.bias.tobytes(),
+                "bias_folded": parameters.bias_folded.astype("<i4").tobytes(),
+                "bias_step": parameters.bias_gradient.tobytes() + parameters.bias_velocity.tobytes(),
+            }
+            for name, data in flat.items():
+                if tensor == layer[name]:
+                    return data[: int(self.state.image.tensors[tensor]["bytes"])]
         raise KeyError(tensor)
 
     def _padded(self, tensor: int, values: Values) -> bytes:
@@ -116,3 +108,16 @@ class Trainer:
         rows = initial.reshape(int(entry["h"]), int(entry["c"])).copy()
         rows[:, : int(entry["w"])] = values
         return rows.tobytes()
+
+
+def _rows_of(parameters: Parameters, name: str) -> Values:
+    """Return a tensor of rows as its elements are stored: of a plane, gradient and residual in one word."""
+    values = {"weights": parameters.weights, "plane": parameters.gradient, "velocity": parameters.velocity}[
+        name
+    ]
+    if name == "plane" and parameters.plane_type == im.TensorType.I8:
+        values = parameters.residual
+    assert values is not None
+    if name == "plane" and parameters.plane_type == im.TensorType.I16:
+        return values * ar.RESIDUAL_ONE + (parameters.residual & (ar.RESIDUAL_ONE - 1))
+    return values
