@@ -69,7 +69,9 @@ def read_run(folder: Path) -> Recorded:
         raise ResultError(f"{folder}: a recorded file is missing or unreadable: {error}") from error
     if hashlib.sha256(image).hexdigest() != sha256:
         raise ResultError(f"{results}/artifacts/{sha256}: not the image of that hash; restore it from a copy")
-    return Recorded(folder, description, image, _by_number(folder, image, arrays), *states, checksum)
+    return Recorded(
+        folder, description, image, _by_number(folder, image, arrays), states[0], states[1], checksum
+    )
 
 
 def _by_number(folder: Path, image: bytes, arrays: list[NDArray[Any]]) -> dict[int, bytes]:

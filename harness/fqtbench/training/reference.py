@@ -119,5 +119,6 @@ def _rows_of(parameters: Parameters, name: str) -> Values:
         values = parameters.residual
     assert values is not None
     if name == "plane" and parameters.plane_type == im.TensorType.I16:
-        return values * ar.RESIDUAL_ONE + (parameters.residual & (ar.RESIDUAL_ONE - 1))
+        words: Values = values * ar.RESIDUAL_ONE + (parameters.residual & (ar.RESIDUAL_ONE - 1))
+        return words
     return values
