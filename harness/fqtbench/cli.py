@@ -27,9 +27,12 @@ from fqtbench.exchange.export_onnx import export_onnx
 from fqtbench.exchange.npz import save_npz
 from fqtbench.exchange.onnx_file import require_onnx
 from fqtbench.experiment.export import exported_network, find_run, read_run
+from fqtbench.experiment.plan import plan_runs
 from fqtbench.experiment.results import load_results, summary_table
 from fqtbench.experiment.runner import Order, run_suite
 from fqtbench.experiment.spec import Suite, find_suite, load_suite
+from fqtbench.report.memory_plan import draw_plan
+from fqtbench.report.page import write_drawing
 from fqtbench.schema import nearest
 
 _ACTION_DEADLINE_S: Final = 180.0
@@ -123,6 +126,31 @@ def run(
         with Progress(_errors, quiet=as_json) as progress:
             run_suite(order, progress)
         _show_results(folder, _draw(folder), as_json)
+
+
+@app.command()
+def plan(
+    suite: SuiteArgument,
+    board: BoardOption = None,
+    out: OutOption = None,
+    dataset_root: RootOption = None,
+    bench: BenchOption = None,
+) -> None:
+    """Show where a suite's networks lie in memory, as a table and a picture; needs no board."""
+    read = load_suite(find_suite(suite))
+    models = load_models()
+    used = {b.model: models[b.model] for b in _boards_of(read, board, load_instances(models, bench))}
+    folder = out or Path("out") / read.spec.name
+    seen: set[str] = set()
+    for planned in plan_runs(read, used.values(), dataset_root):
+        names = [layer.name for layer in planned.compiled.layers]
+        table = planned.compiled.plan.table(names)
+        if table in seen:
+            continue
+        seen.add(table)
+        drawing = draw_plan(planned.compiled.plan, names, f"{planned.label} on {planned.model.name}")
+        path = write_drawing(drawing, folder / "plans", f"run-{planned.number}")
+        _output.print(f"{planned.name} on {planned.model.name}\n{table}\npicture: {path}\n", markup=False)
 
 
 @app.command()

@@ -30,7 +30,7 @@ class _Outcome(ctypes.Structure):
 class Engine:
     """One network in training, in the C engine."""
 
-    def __init__(self, library: ctypes.CDLL, image: bytes, arena_bytes: int = _REGION_BYTES) -> None:
+    def __init__(self, library: ctypes.CDLL, image: bytes, *arenas_bytes: int) -> None:
         self._library = library
         library.fqt_forward.restype = _Outcome
         library.fqt_checksum.restype = ctypes.c_uint32
@@ -38,17 +38,19 @@ class Engine:
         library.fqt_structures_updated.restype = ctypes.c_uint16
         library.fqt_tensor_bytes.restype = ctypes.c_void_p
         self._image = _aligned(image)
-        self._arena = _aligned(bytes([0xA5]) * arena_bytes)
+        sizes = arenas_bytes or (_REGION_BYTES,)
+        self._arenas = [_aligned(bytes([0xA5]) * size) for size in sizes]
         self._net = _aligned(bytes(library.library_net_bytes()))
         self._sample = _aligned(b"")
-        regions = (_Region * 1)(_Region(self._arena.ctypes.data, arena_bytes))
+        described = [_Region(a.ctypes.data, size) for a, size in zip(self._arenas, sizes, strict=True)]
+        regions = (_Region * len(sizes))(*described)
         detail = ctypes.c_uint32()
         self.status = library.fqt_load(
             self._pointer(self._net),
             self._pointer(self._image),
             ctypes.c_uint32(len(image)),
             regions,
-            ctypes.c_uint32(1),
+            ctypes.c_uint32(len(sizes)),
             ctypes.byref(detail),
         )
         self.detail = detail.value

@@ -28,11 +28,11 @@ class Case:
     seed: int
     quantization: tuple[float, int]
 
-    def compile(self) -> CompiledModel:
-        """Compile it for a roomy board; calibrated on the first samples."""
+    def compile(self, memory: Memory = ROOMY) -> CompiledModel:
+        """Compile it, by default for a roomy board; calibrated on the first samples."""
         n = min(8, len(self.x))
         return compile_model(
-            self.network, self.training, self.x[:n], self.y[:n], self.n_classes, ROOMY, self.seed, len(self.x),
+            self.network, self.training, self.x[:n], self.y[:n], self.n_classes, memory, self.seed, len(self.x),
             self.quantization,
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ import os
 
 from hypothesis import HealthCheck, given, settings
 
+from fqtbench.training.compile import Memory
 from fqtbench.training.reference import Trainer
 from tests.engine.native import Engine
 from tests.engine.networks import Case, cases
@@ -28,4 +29,20 @@ def test_training_any_network_gives_the_references_bits(engine_library: ctypes.C
         assert engine.structures_updated() == reference.structures_updated()
     expected, got = reference.evaluate(case.x[0].tobytes(), 0), engine.evaluate(case.x[0].tobytes(), 0)
     assert got.loss.tobytes() == expected.loss.tobytes()
+    assert engine.checksum() == reference.checksum()
+
+
+@settings(max_examples=max(_CASES // 10, 10), deadline=None, derandomize=True)
+@given(case=cases(n_samples=11))
+def test_a_network_spread_over_two_memories_gives_the_same_bits(
+    engine_library: ctypes.CDLL, case: Case
+) -> None:
+    """The first region holds only what must lie there; its plan is exact to the byte."""
+    fixed = sum(p.buffer.aligned_bytes for p in case.compile().plan.placements if not p.buffer.anywhere)
+    model = case.compile(Memory(1 << 20, fixed, (1 << 20,)))
+    assert model.plan.region_peaks[0] == fixed
+    reference, engine = Trainer(model.image), Engine(engine_library, model.image, *model.plan.region_peaks)
+    assert (engine.status, engine.detail) == (0, 0)
+    for x, y in zip(case.x, case.y, strict=True):
+        assert engine.train(x.tobytes(), int(y)).loss == reference.train(x.tobytes(), int(y)).loss
     assert engine.checksum() == reference.checksum()

@@ -92,7 +92,7 @@ def test_each_reason_has_its_code(
 
 def test_an_arena_too_small_says_by_how_many_bytes(engine_library: ctypes.CDLL) -> None:
     need = int(im.Image.parse(_image()).header["region_bytes"][0])
-    engine = Engine(engine_library, _image(), arena_bytes=need - 64)
+    engine = Engine(engine_library, _image(), need - 64)
     assert (engine.status, engine.detail) == (6, 64)
 
 
@@ -107,7 +107,7 @@ def test_no_corruption_of_a_table_gets_through_to_undefined_behaviour(engine_lib
         for position in rng.integers(im.CRC_START, tables_end, rng.integers(1, 4)):
             data[position] = rng.integers(0, 256)
         struct.pack_into("<I", data, _field(im.HEADER, "crc32"), zlib.crc32(bytes(data[im.CRC_START :])))
-        engine = Engine(engine_library, bytes(data), arena_bytes=1 << 16)
+        engine = Engine(engine_library, bytes(data), 1 << 16)
         if engine.status == 0:
             accepted += 1
             size = int(im.Image.parse(bytes(data)).header["sample_bytes"])

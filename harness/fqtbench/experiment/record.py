@@ -143,7 +143,7 @@ class Recorder:
                 "bytes": len(compiled.image),
                 "macs_forward": compiled.macs_forward,
                 "parameters": compiled.parameters,
-                "memory_plan": compiled.plan.table(),
+                "memory_plan": compiled.plan.table([layer.name for layer in compiled.layers]),
             },
             "firmware": {
                 "sha256": run.firmware.sha256,

@@ -66,10 +66,18 @@ def _write_files(folder: Path, results: SuiteResults, drawings: list[Drawing]) -
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
     for drawing in drawings:
-        write_durably(figures / f"{drawing.name}.png", _bytes(drawing.figure, "png"))
-        write_durably(figures / f"{drawing.name}.svg", _bytes(drawing.figure, "svg"))
-        write_durably(figures / f"{drawing.name}.csv", drawing.table.to_csv(index=False).encode())
+        write_drawing(drawing, figures, drawing.name)
     write_durably(folder / "summary.csv", summary_table(results).to_csv(index=False).encode())
+
+
+def write_drawing(drawing: Drawing, folder: Path, name: str) -> Path:
+    """Write a figure as PNG and SVG, its table as CSV, into `folder`, made if need be; returns the path of the SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.svg"
+    write_durably(folder / f"{name}.png", _bytes(drawing.figure, "png"))
+    write_durably(path, _bytes(drawing.figure, "svg"))
+    write_durably(folder / f"{name}.csv", drawing.table.to_csv(index=False).encode())
+    return path
 
 
 def _bytes(figure: Figure, kind: str) -> bytes:

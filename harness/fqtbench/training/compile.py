@@ -21,6 +21,7 @@ from fqtbench.training.plan import Buffer, MemoryPlan, plan_memory
 from fqtbench.training.reference import Trainer
 from fqtbench.training.spec import LearningRate, NetworkSpec, TrainingSpec
 
+_MAX_REGIONS: Final = 4
 _N_SLOTS: Final = 2  # one sample trains while the next one streams in
 _FRAME_OVERHEAD_BYTES: Final = 16  # header 8, label 4, CRC 4 (docs/wire.md)
 _MIN_SLOT_BYTES: Final = 128
@@ -33,10 +34,11 @@ _RECIPES: Final = ("best", "paper")
 
 @dataclass(frozen=True)
 class Memory:
-    """What a chip offers: bytes of flash for the image, bytes of RAM for the arena."""
+    """What a chip offers: bytes of flash for the image, bytes of RAM for the arena, in further regions too."""
 
     flash_bytes: int
     arena_bytes: int
+    further_arenas_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ def compile_model(
     layers = resolve(network, _shape_of(calibration), n_classes, training.configuration)
     draft = Draft(layers, options, training.batch, training.momentum, seed, quantization, weights)
     builder = _Builder(draft, training, options, seed, n_steps)
-    plan = builder.place()
-    _check_fits(plan, memory)
+    plan = builder.place((memory.arena_bytes, *memory.further_arenas_bytes))
+    _check_fits(plan)
     trainer = Trainer(builder.build(calibrating=True))
     limit = options.activation_limit if options.activation_ranges == "fixed" else None
     calibrate(trainer, calibration, labels, limit)
@@ -124,13 +126,12 @@ def _shape_of(samples: NDArray[np.uint8]) -> Shape:
     return h, w, c
 
 
-def _check_fits(plan: MemoryPlan, memory: Memory) -> None:
-    missing = plan.peak_bytes - memory.arena_bytes
-    if missing > 0:
+def _check_fits(plan: MemoryPlan) -> None:
+    if plan.missing_bytes:
         largest = max(plan.placements, key=lambda p: p.buffer.n_bytes).buffer
         raise ImageError(
-            f"the network takes {plan.peak_bytes} bytes of arena, {missing} more than the board's "
-            f"{memory.arena_bytes}; its largest buffer is {largest.name} with {largest.n_bytes} bytes"
+            f"the network takes {plan.peak_bytes} bytes of arena, {plan.missing_bytes} more than the board's "
+            f"{sum(plan.region_bytes)}; its largest buffer is {largest.name} with {largest.n_bytes} bytes"
         )
 
 
@@ -156,8 +157,8 @@ class _Builder:
         self.draft, self.training, self.options = draft, training, options
         self.seed, self.n_steps = seed, n_steps
 
-    def place(self) -> MemoryPlan:
-        """Plan the arena and write the offsets into the tables."""
+    def place(self, region_bytes: Sequence[int]) -> MemoryPlan:
+        """Plan the arenas and write regions and offsets into the tables."""
         draft = self.draft
         sample_bytes = int(draft.tensors[draft.input]["bytes"])
         self.slot_stride = max(_MIN_SLOT_BYTES, _aligned(sample_bytes + _FRAME_OVERHEAD_BYTES))
@@ -170,12 +171,14 @@ class _Builder:
             "sample slots": _N_SLOTS * self.slot_stride,
             "receive ring": 2 * self.ring_half_bytes,
         }
-        always = [Buffer(name, n_bytes, 0, draft.end) for name, n_bytes in fixed.items()]
-        self.plan = plan_memory([*always, *draft.buffers.values()])
+        always = [Buffer(name, n_bytes, 0, draft.end, anywhere=False) for name, n_bytes in fixed.items()]
+        self.plan = plan_memory([*always, *draft.buffers.values()], region_bytes)
         for tensor, buffer in draft.buffers.items():
-            draft.tensors[tensor]["offset"] = self.plan.offset(buffer.name)
+            placed = self.plan.find(buffer.name)
+            draft.tensors[tensor]["region"], draft.tensors[tensor]["offset"] = placed.region, placed.offset
         for tensor, of in draft.aliases.items():
-            draft.tensors[tensor]["offset"] = draft.tensors[of]["offset"]
+            for field in ("region", "offset"):
+                draft.tensors[tensor][field] = draft.tensors[of][field]
         return self.plan
 
     def build(self, calibrating: bool = False) -> bytes:
@@ -186,15 +189,15 @@ class _Builder:
             error_ranges = ErrorRanges.TRACKED
         header = im.record(
             im.HEADER,
-            n_regions=1,
+            n_regions=len(self.plan.region_bytes),
             n_classes=draft.layers[-1].out_shape[2],
             sample_bytes=int(draft.tensors[draft.input]["bytes"]),
-            region_bytes=(self.plan.peak_bytes, 0, 0, 0),
-            tensor_state_offset=self.plan.offset("tensor state"),
-            layer_state_offset=self.plan.offset("layer state"),
-            slots_offset=self.plan.offset("sample slots"),
+            region_bytes=(*self.plan.region_peaks, 0, 0, 0, 0)[:_MAX_REGIONS],
+            tensor_state_offset=self.plan.find("tensor state").offset,
+            layer_state_offset=self.plan.find("layer state").offset,
+            slots_offset=self.plan.find("sample slots").offset,
             slot_stride=self.slot_stride,
-            ring_offset=self.plan.offset("receive ring"),
+            ring_offset=self.plan.find("receive ring").offset,
             ring_half_bytes=self.ring_half_bytes,
             n_slots=_N_SLOTS,
             batch=training.batch,

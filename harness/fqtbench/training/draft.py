@@ -13,7 +13,7 @@ from fqtbench.training.image import LayerFlag, LayerType, TensorType
 from fqtbench.training.initial import GivenWeights, initial_weights
 from fqtbench.training.network import INPUT, Layer, Shape
 from fqtbench.training.options import Options
-from fqtbench.training.plan import Buffer
+from fqtbench.training.plan import Buffer, Kind
 
 _FIXED_ERROR_SCALE: Final = 1 / 127  # errors within −1..1
 _ELEMENT_BYTES: Final = {
@@ -92,18 +92,21 @@ class Draft:
         self.names.append(name)
         return len(self.tensors) - 1
 
-    def _buffer(self, tensor: int, first: int, last: int) -> int:
-        self.buffers[tensor] = Buffer(self.names[tensor], int(self.tensors[tensor]["bytes"]), first, last)
+    def _buffer(self, tensor: int, first: int, last: int, kind: Kind = "state") -> int:
+        n_bytes = int(self.tensors[tensor]["bytes"])
+        self.buffers[tensor] = Buffer(self.names[tensor], n_bytes, first, last, kind)
         return tensor
 
     def _shared(self, name: str, n_bytes: int) -> int:
         n_words = -(-max(n_bytes, 4) // 4)
         return self._buffer(self._tensor(name, TensorType.I32, (1, 1, 1), n_words), 0, self.end)
 
-    def _lasting(self, name: str, dtype: TensorType, shape: Shape, n: int, **fields: object) -> int:
+    def _lasting(
+        self, name: str, dtype: TensorType, shape: Shape, n: int, kind: Kind = "weights", **fields: object
+    ) -> int:
         """Add a tensor of the trained state."""
         tensor = self._tensor(name, dtype, shape, n, flags=im.TRAINED_STATE, **fields)
-        return self._buffer(tensor, 0, self.end)
+        return self._buffer(tensor, 0, self.end, kind)
 
     def _constant(
         self, name: str, dtype: TensorType, shape: Shape, n: int, content: bytes, **fields: object
@@ -205,14 +208,14 @@ class Draft:
             if layer.type == LayerType.FLATTEN:
                 self._alias(out, int(row["in"]))
             else:
-                self._buffer(out, number, number)
+                self._buffer(out, number, number, "activation")
         row["out"] = self._output[number] = out
         self._masks[number] = self._output_masks(layer)
         if layer.pooled:
             n = -(-math.prod(layer.out_shape) // 4)
             row["argmax"] = self._tensor(f"{layer.name} argmax", TensorType.U8, (1, 1, n))
             last = self.backward_moment(number) if self._needs_error[number] else number
-            self._buffer(int(row["argmax"]), number, last)
+            self._buffer(int(row["argmax"]), number, last, "activation")
         if self._needs_error[number]:
             self._add_errors(number, layer, row)
 
@@ -238,7 +241,7 @@ class Draft:
                 of = self.aliases[error]
                 self.buffers[of] = replace(self.buffers[of], last=max(self.buffers[of].last, moment))
             else:
-                self._buffer(error, moment, moment)
+                self._buffer(error, moment, moment, "error")
             tensors.append(error)
         self._errors[number] = tensors
         row["error_out"] = tensors[0]
@@ -262,10 +265,10 @@ class Draft:
             row["weights"] = self._lasting(f"{name} weights", dtype, shape, n, **quantized)
             plane = self._plane_type(layer)
             if plane is not None:
-                row["plane"] = self._lasting(f"{name} plane", plane, shape, n)
+                row["plane"] = self._lasting(f"{name} plane", plane, shape, n, "gradient")
             if self._has_momentum:
                 velocity = TensorType.F32 if layer.is_float or self.options.float_gradient else TensorType.I16
-                row["velocity"] = self._lasting(f"{name} velocity", velocity, shape, n)
+                row["velocity"] = self._lasting(f"{name} velocity", velocity, shape, n, "gradient")
             self.contents[int(row["weights"])] = content.tobytes()
         else:
             row["weights"] = self._constant(
