@@ -149,8 +149,9 @@ def _cost(plan: MemoryPlan) -> tuple[int, int]:
 
 
 def _in_order(buffers: Sequence[Buffer], region_bytes: Sequence[int], bound: int) -> MemoryPlan:
+    """Place in that order; where there is a choice of regions, first what has none."""
     placed: list[Placement] = []
-    for buffer in buffers:
+    for buffer in sorted(buffers, key=lambda b: b.anywhere) if len(region_bytes) > 1 else buffers:
         placed.append(_placed(buffer, placed, region_bytes))
     return MemoryPlan(tuple(placed), tuple(region_bytes), bound)
 
