@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test soak check firmware results clean
+.PHONY: demo test soak fuzz check firmware results clean
 
 demo: $(VENV)/.demo
 	@rm -rf out/demo
@@ -16,6 +16,10 @@ test: check
 # What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants.
 soak: $(VENV)/.dev
 	@for name in uart disturbance kills; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# Any bytes as a model image and on the serial line, for ten minutes each; needs clang.
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m tests.fuzz.targets
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check -q harness tests firmware benchmarks
