@@ -8,70 +8,37 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "simd.h"
+
 struct fqt_dots {
     int32_t a0, a1, b0, b1; /* weights a, b times windows 0, 1 */
 };
 
+struct fqt_dots4 {
+    int32_t a, b, c, d; /* four rows of weights times one window */
+};
+
 #if defined(__ARM_FEATURE_DSP)
 
-static inline uint32_t fqt_word(const void *p)
-{
-    uint32_t word;
-    memcpy(&word, p, sizeof word);
-    return word;
-}
-
-static inline uint32_t fqt_even_bytes(uint32_t word)
-{
-    uint32_t result;
-    __asm__("uxtb16 %0, %1" : "=r"(result) : "r"(word));
-    return result;
-}
-
-static inline uint32_t fqt_odd_bytes(uint32_t word)
-{
-    uint32_t result;
-    __asm__("uxtb16 %0, %1, ror #8" : "=r"(result) : "r"(word));
-    return result;
-}
-
-static inline int32_t fqt_smlad(uint32_t x, uint32_t y, int32_t acc)
-{
-    int32_t result;
-    __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
-    return result;
-}
-
-static inline uint32_t fqt_subtract_pairs(uint32_t x, uint32_t y)
-{
-    uint32_t result;
-    __asm__("ssub16 %0, %1, %2" : "=r"(result) : "r"(x), "r"(y));
-    return result;
-}
-
-/* Position of value i in a window: each group of four is stored 0, 2, 1, 3. */
-static inline uint32_t fqt_position(uint32_t i)
-{
-    return (i & ~3u) | ((i & 1u) << 1) | ((i >> 1) & 1u);
-}
-
-/* window[start .. start+n) = x - zero; start and n are multiples of 4. Returns the sum. */
+/* window = x - zero, each group of four stored 0, 2, 1, 3; returns the sum. x may lie in the upper half of the window's
+ * own 2n bytes: every word is read before it is written over. 2.75 instructions a value. */
 static inline int32_t fqt_widen(int16_t *window, const uint8_t *x, uint32_t n, uint32_t zero)
 {
     uint32_t zeros = zero | zero << 16;
     int32_t sum = 0;
-    for (uint32_t i = 0; i < n; i += 4u) {
-        uint32_t word = fqt_word(x + i);
+    for (const uint8_t *end = x + n; x != end; x += 4, window += 4) {
+        uint32_t word = fqt_word(x);
         uint32_t even = fqt_subtract_pairs(fqt_even_bytes(word), zeros);
         uint32_t odd = fqt_subtract_pairs(fqt_odd_bytes(word), zeros);
-        sum = fqt_smlad(even, 0x00010001u, sum);
-        sum = fqt_smlad(odd, 0x00010001u, sum);
-        memcpy(window + i, &even, sizeof even);
-        memcpy(window + i + 2, &odd, sizeof odd);
+        sum = fqt_smlad(even, FQT_PAIR_OF_ONES, sum);
+        sum = fqt_smlad(odd, FQT_PAIR_OF_ONES, sum);
+        memcpy(window, &even, sizeof even);
+        memcpy(window + 2, &odd, sizeof odd);
     }
     return sum;
 }
 
+/* 18 instructions per 16 MACs, 5 more per 16 for the loop. */
 static inline struct fqt_dots fqt_dot_2x2(const uint8_t *a, const uint8_t *b, const int16_t *window0,
                                           const int16_t *window1, uint32_t n)
 {
@@ -94,12 +61,27 @@ static inline struct fqt_dots fqt_dot_2x2(const uint8_t *a, const uint8_t *b, co
     return d;
 }
 
-#else
-
-static inline uint32_t fqt_position(uint32_t i)
+/* 22 instructions per 16 MACs, and the loop. */
+static inline struct fqt_dots4 fqt_dot_4x1(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d,
+                                           const int16_t *window, uint32_t n)
 {
-    return i;
+    struct fqt_dots4 sums = {0, 0, 0, 0};
+    for (const int16_t *end = window + n; window != end; a += 4, b += 4, c += 4, d += 4, window += 4) {
+        uint32_t even = fqt_word(window), odd = fqt_word(window + 2), word_a = fqt_word(a), word_b = fqt_word(b);
+        sums.a = fqt_smlad(fqt_even_bytes(word_a), even, sums.a);
+        sums.a = fqt_smlad(fqt_odd_bytes(word_a), odd, sums.a);
+        sums.b = fqt_smlad(fqt_even_bytes(word_b), even, sums.b);
+        sums.b = fqt_smlad(fqt_odd_bytes(word_b), odd, sums.b);
+        uint32_t word_c = fqt_word(c), word_d = fqt_word(d);
+        sums.c = fqt_smlad(fqt_even_bytes(word_c), even, sums.c);
+        sums.c = fqt_smlad(fqt_odd_bytes(word_c), odd, sums.c);
+        sums.d = fqt_smlad(fqt_even_bytes(word_d), even, sums.d);
+        sums.d = fqt_smlad(fqt_odd_bytes(word_d), odd, sums.d);
+    }
+    return sums;
 }
+
+#else
 
 static inline int32_t fqt_widen(int16_t *window, const uint8_t *x, uint32_t n, uint32_t zero)
 {
@@ -124,6 +106,19 @@ static inline struct fqt_dots fqt_dot_2x2(const uint8_t *a, const uint8_t *b, co
         d.b1 += b[i] * x1;
     }
     return d;
+}
+
+static inline struct fqt_dots4 fqt_dot_4x1(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d,
+                                           const int16_t *window, uint32_t n)
+{
+    struct fqt_dots4 sums = {0, 0, 0, 0};
+    for (uint32_t i = 0; i < n; i++) {
+        sums.a += a[i] * window[i];
+        sums.b += b[i] * window[i];
+        sums.c += c[i] * window[i];
+        sums.d += d[i] * window[i];
+    }
+    return sums;
 }
 
 #endif

@@ -1,0 +1,227 @@
+"""The engine's integer kernels, one call at a time: on a virtual Cortex-M4, counted, or on this machine.
+
+The same bytes go in and come out on both, so that the DSP variants can be held against the portable ones.
+"""
+
+import ctypes
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import unicorn
+from elftools.elf.elffile import ELFFile
+from numpy.typing import NDArray
+from unicorn import arm_const
+
+from fqtbench.virtual.cpu import CodeMemory, Cpu, Stop
+from fqtbench.virtual.timing import cortex_m4
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_KERNELS: Final = _ROOT / "firmware" / "engine" / "kernels"
+_SOURCES: Final = ("convolution", "convolution_forward", "rows", "patch", "gradient_dense", "error_dense")
+_WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
+_COMMON: Final = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing", *_WARNINGS)  # firmware/Makefile
+_M4: Final = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
+_BARE: Final = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-ffunction-sections")
+
+_FLASH_BYTES: Final = 0x10000
+_ENTRY: Final = 0x1000  # where the linker puts the first section
+_RAM: Final = CodeMemory(_FLASH_BYTES, 0x2000_0000, 0x8_0000)
+_STACK_BYTES: Final = 0x1000
+_RETURN: Final = 0x100  # a BKPT lies there
+_DEADLINE_CYCLES: Final = 1 << 40
+
+_GEOMETRY: Final = (
+    "h", "w", "c", "out_h", "out_w", "filters", "kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left",
+    "group_channels", "group_filters", "pool", "taps", "stored",
+)  # fmt: skip
+_OFFSETS: Final = ("x", "weights", "error", "bias", "argmax", "filters", "scratch", "out", "sums")
+_UNSIGNED: Final = ("n_filters", "scratch_bytes")
+_SIGNED: Final = ("x_zero", "weight_zero", "out_zero", "lowest", "highest", "m", "shift", "mask_low", "mask_high")
+_REQUEST: Final = np.dtype(
+    [("kernel", "<u4")]
+    + [(name, "<u4") for name in (*_GEOMETRY, *(f"{name}_at" for name in _OFFSETS), *_UNSIGNED)]
+    + [(name, "<i4") for name in _SIGNED]
+    + [("tracking", "<u4"), ("out_is_int32", "<u4"), ("result", "<i4", 2)]
+)  # struct request in kernel_driver.c
+
+
+class Kernel(IntEnum):
+    """What the driver calls."""
+
+    FORWARD = 0
+    GRADIENT_SPARSE = 1
+    GRADIENT_DENSE = 2
+    ERROR_SPARSE = 3
+    ERROR_DENSE = 4
+    COUNT = 5
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A convolution of one group or more; `pad` on top and left, `pad_end` on the other sides."""
+
+    h: int
+    w: int
+    c: int
+    filters: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+    pad_end: tuple[int, int] = (0, 0)
+    groups: int = 1
+    pool: int = 1
+
+    @property
+    def out(self) -> tuple[int, int]:
+        """Height and width of the windows computed, those under a fused pool too."""
+        h = (self.h + self.pad[0] + self.pad_end[0] - self.kernel[0]) // self.stride[0] + 1
+        w = (self.w + self.pad[1] + self.pad_end[1] - self.kernel[1]) // self.stride[1] + 1
+        return h // self.pool * self.pool, w // self.pool * self.pool
+
+    @property
+    def taps(self) -> int:
+        """Weights of a filter."""
+        return self.kernel[0] * self.kernel[1] * self.c // self.groups
+
+    @property
+    def stored(self) -> int:
+        """Bytes of a filter's row."""
+        return -(-self.taps // 4) * 4
+
+    @property
+    def macs(self) -> int:
+        """Products of the forward pass, those with padding included."""
+        return self.out[0] * self.out[1] * self.filters * self.taps
+
+    @property
+    def errors(self) -> int:
+        """Errors of the layer's output."""
+        return self.out[0] // self.pool * (self.out[1] // self.pool) * self.filters
+
+    def geometry(self) -> dict[str, int]:
+        """Return the fields of struct fqt_geometry."""
+        values = (
+            *(self.h, self.w, self.c, *self.out, self.filters, *self.kernel, *self.stride, *self.pad),
+            *(self.c // self.groups, self.filters // self.groups, self.pool, self.taps, self.stored),
+        )
+        return dict(zip(_GEOMETRY, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a kernel.
+
+    `tensors` are x(H,W,C), weights(F,stored), error(OH,OW,F), all uint8; bias(F) int32, argmax uint8, filters uint16.
+    `out_bytes` are reserved for the result, `scratch_bytes` for the scratch.
+    """
+
+    kernel: Kernel
+    shape: Shape
+    tensors: dict[str, NDArray[np.generic]]
+    scratch_bytes: int
+    out_bytes: int
+    n_filters: int
+    numbers: dict[str, int] = field(default_factory=dict)
+
+
+class Result(NamedTuple):
+    """What a call left: `out` its bytes, or for gradients rows(n,stored) as bytes; cycles are 0 on this machine."""
+
+    out: bytes
+    sums: bytes
+    numbers: tuple[int, int]
+    instructions: int = 0
+    cycles: int = 0
+
+
+def _lay_out(call: Call) -> NDArray[np.uint8]:
+    """Return the request with its tensors behind it; unused bytes are 0xA5."""
+    request = np.zeros(1, _REQUEST)[0]
+    request["kernel"] = call.kernel
+    for name, value in {**call.shape.geometry(), **call.numbers}.items():
+        request[name] = value
+    request["n_filters"], request["scratch_bytes"] = call.n_filters, call.scratch_bytes
+    parts: dict[str, bytes] = {name: array.tobytes() for name, array in call.tensors.items()}
+    parts["scratch"], parts["out"] = bytes([0xA5]) * call.scratch_bytes, bytes([0xA5]) * call.out_bytes
+    parts["sums"] = bytes(4 * call.n_filters)
+    body = bytearray()
+    for name, data in parts.items():
+        request[f"{name}_at"] = _REQUEST.itemsize + len(body)
+        body += data + bytes([0xA5]) * (-len(data) % 4 + 4)  # a guard word
+    return np.frombuffer(request.tobytes() + bytes(body), np.uint8).copy()
+
+
+def _read_back(call: Call, memory: bytes, instructions: int = 0, cycles: int = 0) -> Result:
+    request = np.frombuffer(memory[: _REQUEST.itemsize], _REQUEST)[0]
+    size = call.out_bytes
+    if call.kernel in (Kernel.GRADIENT_DENSE, Kernel.GRADIENT_SPARSE):
+        size = 4 * call.shape.stored * call.n_filters
+    begin, sums = int(request["out_at"]), int(request["sums_at"])
+    first, second = (int(v) for v in request["result"])
+    return Result(
+        memory[begin : begin + size], memory[sums : sums + 4 * call.n_filters], (first, second), instructions, cycles
+    )
+
+
+def _sources(exclude: Sequence[str]) -> list[str]:
+    names = [f"{name}.c" for name in _SOURCES if name not in exclude]
+    return [str(Path(__file__).with_name("kernel_driver.c")), *(str(_KERNELS / name) for name in names)]
+
+
+class OnCortexM4:
+    """The kernels in the DSP variants (or without them) on a virtual Cortex-M4 with memory that never waits."""
+
+    def __init__(self, folder: Path, compiler: str, portable: bool = False) -> None:
+        elf = folder / ("kernels-portable.elf" if portable else "kernels.elf")
+        flags = ("-U__ARM_FEATURE_DSP",) if portable else ()
+        command = [compiler, *_M4, *_COMMON, *flags, *_BARE, f"-I{_KERNELS}", f"-Wl,-Ttext={_ENTRY:#x}", "-Wl,-erun"]
+        subprocess.run([*command, "-o", str(elf), *_sources(())], check=True, timeout=120)
+        self._cpu = Cpu(arm_const.UC_CPU_ARM_CORTEX_M4, _RAM, cortex_m4.price, cortex_m4.TAKEN_CYCLES)
+        engine = self._cpu.engine
+        engine.mem_map(0, _FLASH_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
+        engine.mem_map(_RAM.ram_base, _RAM.ram_bytes)
+        engine.mem_write(_RETURN, b"\x00\xbe")
+        with elf.open("rb") as file:
+            parsed = ELFFile(file)
+            for segment in parsed.iter_segments("PT_LOAD"):
+                engine.mem_write(segment["p_paddr"], segment.data())
+            self._entry = int(parsed.header["e_entry"]) & ~1
+
+    def __call__(self, call: Call) -> Result:
+        """Run it; instructions and cycles include the call itself."""
+        memory = _lay_out(call)
+        assert len(memory) < _RAM.ram_bytes - _STACK_BYTES
+        engine = self._cpu.engine
+        engine.mem_write(_RAM.ram_base, memory.tobytes())
+        engine.reg_write(arm_const.UC_ARM_REG_R0, _RAM.ram_base)
+        engine.reg_write(arm_const.UC_ARM_REG_SP, _RAM.ram_base + _RAM.ram_bytes)
+        engine.reg_write(arm_const.UC_ARM_REG_LR, _RETURN | 1)
+        self._cpu.pc = self._entry
+        instructions, cycles = self._cpu.instructions, self._cpu.now
+        stop = self._cpu.run(cycles + _DEADLINE_CYCLES)
+        if stop is not Stop.BREAKPOINT:
+            raise RuntimeError(f"{call.kernel.name} on {call.shape}: {stop} {self._cpu.fault}")
+        after = bytes(engine.mem_read(_RAM.ram_base, len(memory)))
+        return _read_back(call, after, self._cpu.instructions - instructions, self._cpu.now - cycles)
+
+
+def on_host(folder: Path, compiler: str, *extra_flags: str) -> Callable[[Call], Result]:
+    """Build the portable variants for this machine."""
+    library = folder / "kernels.so"
+    command = [compiler, *_COMMON, *extra_flags, "-shared", "-fPIC", f"-I{_KERNELS}", "-o", str(library)]
+    subprocess.run([*command, *_sources(())], check=True, timeout=120)
+    entry = ctypes.CDLL(str(library)).run
+
+    def run(call: Call) -> Result:
+        memory = _lay_out(call)
+        words = np.zeros(len(memory) // 8 + 1, np.uint64).view(np.uint8)
+        words[: len(memory)] = memory
+        entry(ctypes.c_void_p(words.ctypes.data))
+        return _read_back(call, words[: len(memory)].tobytes())
+
+    return run

@@ -1,0 +1,72 @@
+/* Kernels that multiply every error, zero or not: for layers of one group, without a fused pool, whose errors are mostly
+ * not zero. convolution.h has the ones that skip zeros. Sums are the same integers, bounded as fqt_load has checked.
+ *
+ * Shapes as in convolution.h. A selection's list is ascending; filters outside it cost nothing. */
+#ifndef FQT_DENSE_H
+#define FQT_DENSE_H
+
+#include "../internal.h"
+
+/* How many of n errors are not zero; n bytes, any alignment. 2 instructions an error. */
+uint32_t fqt_count_errors(const uint8_t *error, uint32_t n);
+
+/* Share of errors, in 1/256, from which the dense kernel is the faster one: benchmarks/kernels.py shows both. */
+#define FQT_DENSE_GRADIENT_SHARE 64u
+#define FQT_DENSE_ERROR_SHARE 80u
+
+/* Whether the `count` of n errors reaches `share`. */
+static inline bool fqt_is_dense(uint32_t count, uint32_t n, uint32_t share)
+{
+    return (uint64_t)count * 256u >= (uint64_t)n * share;
+}
+
+/* --- weight gradient: rows[i][tap] = sum over windows of (e - 128)(x - z_x), filter i of the selection ------------------- */
+
+struct fqt_dense_gradient_job {
+    const uint8_t *x;
+    const uint8_t *error;
+    int32_t x_zero;
+    struct fqt_selection selection;
+    void *scratch;          /* fqt_dense_gradient_bytes(g, selection.n), aligned to 4 */
+};
+
+/* What it leaves in the scratch. */
+struct fqt_dense_gradient {
+    const int32_t *rows;    /* (selection.n, stored) */
+    const int32_t *sums;    /* (selection.n): of e - 128 */
+};
+
+/* Callers with less scratch pass the selection in parts; the more at once, the fewer windows are made twice.
+ * Bytes = 18*stored + (4*stored + 4) * n_filters rounded up to 2. */
+uint64_t fqt_dense_gradient_bytes(const struct fqt_geometry *g, uint32_t n_filters);
+
+/* About 1.2 instructions per MAC, and 3 / n_filters. */
+struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job);
+
+/* --- error: error_in = clamp(128 + (acc*m + half) >> S), acc = sum (w - z_w)(e - 128), 0 where x is masked --------- */
+
+struct fqt_dense_error_job {
+    const uint8_t *x;
+    const uint8_t *error;
+    const uint8_t *weights;
+    uint8_t *error_in;
+    int32_t weight_zero;
+    struct fqt_selection selection;
+    struct fqt_mask mask;
+    struct fqt_multiplier by;
+    bool tracking;
+    void *scratch;
+    uint32_t scratch_bytes; /* at least fqt_dense_error_bytes(g, FQT_DENSE_ERROR_LEAST) */
+};
+
+#define FQT_DENSE_ERROR_LEAST 2u /* input channels at once */
+
+/* Scratch for `channels` input channels at once; less than C means that windows are made several times.
+ * With n = F * ceil(KH/stride_h) * ceil(KW/stride_w) rounded up to 4: 4n + n * channels; of 1x1 maps: 6F + 12. */
+uint64_t fqt_dense_error_bytes(const struct fqt_geometry *g, uint32_t channels);
+
+/* Returns the largest |acc| that is not masked, if tracking; else 0. About 1.3 instructions per MAC; of a layer on
+ * 1x1 maps, where it skips errors of zero, 2. */
+int32_t fqt_dense_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job);
+
+#endif

@@ -1,0 +1,297 @@
+#include "dense.h"
+#include "dot.h"
+#include "patch.h"
+#include "rows.h"
+
+#define ROW_BLOCK 16u /* input channels whose sums lie on the stack */
+
+static bool is_vector(const struct fqt_geometry *g)
+{
+    return g->h * g->w * g->out_h * g->out_w * g->kernel_h * g->kernel_w == 1u;
+}
+
+static uint32_t steps(uint32_t kernel, uint32_t stride, uint32_t phase)
+{
+    return phase < kernel ? (kernel - phase - 1u) / stride + 1u : 0u;
+}
+
+static uint32_t rounded_up(uint32_t n)
+{
+    return (n + 3u) & ~3u;
+}
+
+/* Errors of one filter pair, for 1x1 maps. */
+struct entry {
+    uint32_t a, b;  /* where the filters' rows begin, in bytes */
+    uint32_t errors; /* centred, that of b in the high half */
+};
+
+uint64_t fqt_dense_error_bytes(const struct fqt_geometry *g, uint32_t channels)
+{
+    if (is_vector(g)) {
+        return sizeof(struct entry) * ((uint64_t)g->filters / 2u + 1u);
+    }
+    uint64_t reach = (uint64_t)steps(g->kernel_h, g->stride_h, 0) * steps(g->kernel_w, g->stride_w, 0);
+    uint64_t n = (reach * g->filters + 3u) & ~(uint64_t)3u;
+    return 4u * n + n * channels;
+}
+
+static uint32_t filter_of(const struct fqt_dense_error_job *job, uint32_t i)
+{
+    return fqt_selected(&job->selection, i);
+}
+
+/* Requantize the sums of n inputs from `at`. Returns the largest |sum|, if tracking. */
+static int32_t finish(const struct fqt_dense_error_job *job, int32_t *acc, uint32_t at, uint32_t n)
+{
+    const struct fqt_requantization q = {job->by, FQT_ERROR_ZERO, 0, 255};
+    int32_t largest = 0;
+    if (job->mask.low >= 0 || job->mask.high <= 255) {
+        const uint8_t *x = job->x + at;
+        for (uint32_t i = 0; i < n; i++) {
+            acc[i] = fqt_hides(job->mask, x[i]) ? 0 : acc[i];
+        }
+    }
+    if (job->tracking) {
+        for (uint32_t i = 0; i < n; i++) {
+            int32_t magnitude = acc[i] < 0 ? -acc[i] : acc[i];
+            largest = magnitude > largest ? magnitude : largest;
+        }
+    }
+    fqt_requantize(&q, acc, n, job->error_in + at);
+    return largest;
+}
+
+/* --- 1x1 maps: each weight is used once, so the rows are read where they are --------------------------------------- */
+
+/* Collect the errors that are not zero, two filters an entry. Returns the number of entries; *sum: of all errors. */
+static uint32_t collect(const struct fqt_geometry *g, const struct fqt_dense_error_job *job, int32_t *sum)
+{
+    struct entry *entries = job->scratch;
+    uint32_t n = 0;
+    *sum = 0;
+    for (uint32_t i = 0; i < job->selection.n; i++) {
+        uint32_t filter = filter_of(job, i), row = filter * g->stored;
+        int32_t e = job->error[filter] - FQT_ERROR_ZERO;
+        if (e == 0) {
+            continue;
+        }
+        struct entry *entry = &entries[n / 2u];
+        if (n % 2u == 0) {
+            *entry = (struct entry){row, row, (uint32_t)e & 0xFFFFu};
+        } else {
+            entry->b = row;
+            entry->errors |= (uint32_t)e << 16;
+        }
+        n++;
+        *sum += e;
+    }
+    return (n + 1u) / 2u;
+}
+
+#if defined(__ARM_FEATURE_DSP)
+
+/* acc[0..4) += errors times the weights of four channels of two rows: 10 instructions, 8 MACs. */
+static inline void add_pair(int32_t *acc, uint32_t a, uint32_t b, uint32_t errors)
+{
+    uint32_t low = fqt_low_halves(a, b), high = fqt_high_halves(a, b);
+    acc[0] = fqt_smlad(fqt_even_bytes(low), errors, acc[0]);
+    acc[1] = fqt_smlad(fqt_odd_bytes(low), errors, acc[1]);
+    acc[2] = fqt_smlad(fqt_even_bytes(high), errors, acc[2]);
+    acc[3] = fqt_smlad(fqt_odd_bytes(high), errors, acc[3]);
+}
+
+static void sum_channels(const struct fqt_dense_error_job *job, uint32_t n_entries, uint32_t channel, uint32_t n,
+                         int32_t *acc)
+{
+    const struct entry *entry = job->scratch, *end = entry + n_entries;
+    const uint8_t *weights = job->weights + channel;
+    if (n <= 4u) {
+        for (; entry != end; entry++) {
+            add_pair(acc, fqt_word(weights + entry->a), fqt_word(weights + entry->b), entry->errors);
+        }
+        return;
+    }
+    for (; entry != end; entry++) {
+        const uint8_t *a = weights + entry->a, *b = weights + entry->b;
+        uint32_t errors = entry->errors;
+        add_pair(acc, fqt_word(a), fqt_word(b), errors);
+        add_pair(acc + 4, fqt_word(a + 4), fqt_word(b + 4), errors);
+    }
+}
+
+#else
+
+static void sum_channels(const struct fqt_dense_error_job *job, uint32_t n_entries, uint32_t channel, uint32_t n,
+                         int32_t *acc)
+{
+    const struct entry *entries = job->scratch;
+    for (uint32_t i = 0; i < n_entries; i++) {
+        const uint8_t *a = job->weights + entries[i].a + channel, *b = job->weights + entries[i].b + channel;
+        int32_t error_a = (int16_t)(entries[i].errors & 0xFFFFu), error_b = (int16_t)(entries[i].errors >> 16);
+        for (uint32_t k = 0; k < n; k++) {
+            acc[k] += error_a * a[k] + error_b * b[k];
+        }
+    }
+}
+
+#endif
+
+static int32_t vector_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job)
+{
+    int32_t sum, largest = 0;
+    uint32_t n_entries = collect(g, job, &sum);
+    int32_t start = -job->weight_zero * sum;
+    for (uint32_t channel = 0; channel < g->c; channel += 8u) {
+        uint32_t n = g->c - channel < 8u ? g->c - channel : 8u;
+        int32_t acc[8] = {start, start, start, start, start, start, start, start};
+        sum_channels(job, n_entries, channel, n, acc);
+        int32_t magnitude = finish(job, acc, channel, n);
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}
+
+/* --- maps: a convolution of the errors with the transposed weights ------------------------------------------------- */
+
+/* Inputs whose y is `y` and x is `x` modulo the strides meet the same kernel positions: y, y + stride_h, ... of those
+ * that `first_ky` begins. Their windows over the error map are rows x columns, in ascending order of output pixel,
+ * which is descending order of kernel position. */
+struct phase {
+    uint32_t y, x;
+    uint32_t first_ky, first_kx;
+    uint32_t rows, columns;
+    uint32_t n; /* values of a window, rounded up to 4 */
+};
+
+struct work {
+    const struct fqt_geometry *g;
+    const struct fqt_dense_error_job *job;
+    int16_t *windows; /* (2,n) */
+    uint8_t *rows;    /* (channels,n): w of a channel by error row, column, filter */
+    uint32_t channel, n_channels;
+    struct phase phase;
+    struct fqt_patches patches;
+};
+
+static struct phase phase_of(const struct fqt_geometry *g, uint32_t n_filters, uint32_t y, uint32_t x)
+{
+    struct phase p = {.y = y, .x = x};
+    p.first_ky = (y + g->pad_top) % g->stride_h;
+    p.first_kx = (x + g->pad_left) % g->stride_w;
+    p.rows = steps(g->kernel_h, g->stride_h, p.first_ky);
+    p.columns = steps(g->kernel_w, g->stride_w, p.first_kx);
+    p.n = rounded_up(p.rows * p.columns * n_filters);
+    return p;
+}
+
+static void transpose(const struct work *work)
+{
+    const struct fqt_geometry *g = work->g;
+    const struct fqt_dense_error_job *job = work->job;
+    const struct phase *p = &work->phase;
+    uint32_t at = 0;
+    for (uint32_t row = 0; row < p->rows; row++) {
+        uint32_t ky = p->first_ky + (p->rows - 1u - row) * g->stride_h;
+        for (uint32_t column = 0; column < p->columns; column++) {
+            uint32_t kx = p->first_kx + (p->columns - 1u - column) * g->stride_w;
+            const uint8_t *from = job->weights + (ky * g->kernel_w + kx) * g->c + work->channel;
+            for (uint32_t i = 0; i < job->selection.n; i++, at++) {
+                const uint8_t *weight = from + filter_of(job, i) * g->stored;
+                uint8_t *to = work->rows + at;
+                for (uint32_t c = 0; c < work->n_channels; c++, to += p->n) {
+                    *to = *weight++;
+                }
+            }
+        }
+    }
+    for (; at < p->n; at++) { /* meets a centred window's zeros, but must be some value */
+        for (uint32_t c = 0; c < work->n_channels; c++) {
+            work->rows[c * p->n + at] = 0;
+        }
+    }
+}
+
+static int32_t window(const struct work *work, uint32_t y, uint32_t x, int16_t *to)
+{
+    const struct fqt_geometry *g = work->g;
+    const struct phase *p = &work->phase;
+    int32_t top = (int32_t)((y + g->pad_top - p->first_ky) / g->stride_h) - (int32_t)p->rows + 1;
+    int32_t left = (int32_t)((x + g->pad_left - p->first_kx) / g->stride_w) - (int32_t)p->columns + 1;
+    uint8_t *bytes = (uint8_t *)to + p->n; /* fqt_widen allows it */
+    fqt_patch(&work->patches, top, left, bytes);
+    return fqt_widen(to, bytes, p->n, FQT_ERROR_ZERO);
+}
+
+/* The channels of the block at two inputs; the second may be the first again. */
+static int32_t two_inputs(const struct work *work, const struct fqt_windows *windows, uint32_t first, uint32_t second)
+{
+    static const int32_t no_bias[ROW_BLOCK];
+    int32_t acc0[ROW_BLOCK], acc1[ROW_BLOCK], largest = 0;
+    for (uint32_t c = 0; c < work->n_channels; c += ROW_BLOCK) {
+        uint32_t n = work->n_channels - c < ROW_BLOCK ? work->n_channels - c : ROW_BLOCK;
+        const struct fqt_rows rows = {work->rows + c * work->phase.n, no_bias, work->job->weight_zero,
+                                      work->phase.n, n};
+        fqt_multiply_rows(&rows, windows, acc0, acc1);
+        int32_t largest0 = finish(work->job, acc0, first * work->g->c + work->channel + c, n);
+        int32_t largest1 = finish(work->job, acc1, second * work->g->c + work->channel + c, n);
+        largest0 = largest0 > largest1 ? largest0 : largest1;
+        largest = largest0 > largest ? largest0 : largest;
+    }
+    return largest;
+}
+
+static int32_t phase_row(const struct work *work, uint32_t y)
+{
+    const struct fqt_geometry *g = work->g;
+    int16_t *window0 = work->windows, *window1 = window0 + work->phase.n;
+    int32_t largest = 0;
+    for (uint32_t x = work->phase.x; x < g->w; x += 2u * g->stride_w) {
+        uint32_t next = x + g->stride_w < g->w ? x + g->stride_w : x;
+        struct fqt_windows windows = {window0, window1, window(work, y, x, window0), 0};
+        windows.second_sum = window(work, y, next, window1);
+        int32_t magnitude = two_inputs(work, &windows, y * g->w + x, y * g->w + next);
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}
+
+static int32_t block_of_channels(struct work *work)
+{
+    const struct fqt_geometry *g = work->g;
+    const struct fqt_dense_error_job *job = work->job;
+    int32_t largest = 0;
+    for (uint32_t i = 0; i < g->stride_h * g->stride_w; i++) {
+        work->phase = phase_of(g, job->selection.n, i / g->stride_w, i % g->stride_w);
+        work->rows = (uint8_t *)(work->windows + 2u * work->phase.n);
+        work->patches = (struct fqt_patches){
+            .map = job->error, .h = g->out_h, .w = g->out_w, .c = g->filters, .rows = work->phase.rows,
+            .columns = work->phase.columns, .stored = work->phase.n, .fill = FQT_ERROR_ZERO,
+            .cell = job->selection.n, .channels = job->selection.list,
+        };
+        transpose(work);
+        for (uint32_t y = work->phase.y; y < g->h; y += g->stride_h) {
+            int32_t magnitude = phase_row(work, y);
+            largest = magnitude > largest ? magnitude : largest;
+        }
+    }
+    return largest;
+}
+
+int32_t fqt_dense_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job)
+{
+    if (is_vector(g)) {
+        return vector_error(g, job);
+    }
+    uint32_t least = (uint32_t)fqt_dense_error_bytes(g, 0); /* load.c has checked that it is small */
+    uint32_t block = (job->scratch_bytes - least) / (least / 4u);
+    struct work work = {.g = g, .job = job, .windows = job->scratch};
+    int32_t largest = 0;
+    block = block < FQT_DENSE_ERROR_LEAST ? FQT_DENSE_ERROR_LEAST : block & ~1u; /* rows go in pairs */
+    for (; work.channel < g->c; work.channel += work.n_channels) {
+        work.n_channels = g->c - work.channel < block ? g->c - work.channel : block;
+        int32_t magnitude = block_of_channels(&work);
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}

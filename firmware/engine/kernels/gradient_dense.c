@@ -1,0 +1,209 @@
+#include "dense.h"
+#include "patch.h"
+#include "simd.h"
+
+#define BLOCK 8u /* output pixels at a time */
+
+static uint64_t even(uint64_t n)
+{
+    return n + (n & 1u);
+}
+
+uint64_t fqt_dense_gradient_bytes(const struct fqt_geometry *g, uint32_t n_filters)
+{
+    uint64_t windows = (2u * BLOCK + 2u) * (uint64_t)g->stored;
+    return windows + (4u * (uint64_t)g->stored + 4u) * even(n_filters);
+}
+
+uint32_t fqt_count_errors(const uint8_t *error, uint32_t n)
+{
+    uint32_t i = 0, zeros = 0;
+#if defined(__ARM_FEATURE_DSP)
+    for (; i + 4u <= n; i += 4u) {
+        zeros = fqt_count_zero_bytes(fqt_word(error + i) ^ 0x80808080u, zeros);
+    }
+#endif
+    for (; i < n; i++) {
+        zeros += error[i] == FQT_ERROR_ZERO ? 1u : 0u;
+    }
+    return n - zeros;
+}
+
+/* Scratch: rows, sums, windows of a block, and the bytes under two windows. */
+struct work {
+    const struct fqt_geometry *g;
+    const struct fqt_dense_gradient_job *job;
+    int32_t *rows;
+    int32_t *sums;
+    void *windows;
+    uint8_t *patches;
+};
+
+static struct work work_of(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
+{
+    uint32_t n = (uint32_t)even(job->selection.n);
+    int32_t *rows = job->scratch, *sums = rows + n * g->stored;
+    uint8_t *windows = (uint8_t *)(sums + n);
+    return (struct work){g, job, rows, sums, windows, windows + 2u * BLOCK * g->stored};
+}
+
+/* Output pixel p, or the last one if there are fewer. */
+static void patch(const struct work *work, uint32_t p, uint8_t *to)
+{
+    const struct fqt_geometry *g = work->g;
+    const struct fqt_patches patches = {
+        .map = work->job->x, .h = g->h, .w = g->w, .c = g->c, .rows = g->kernel_h, .columns = g->kernel_w,
+        .stored = g->stored, .fill = (uint8_t)work->job->x_zero, .cell = g->c,
+    };
+    uint32_t last = g->out_h * g->out_w - 1u;
+    p = p < last ? p : last;
+    int32_t top = (int32_t)(p / g->out_w * g->stride_h) - (int32_t)g->pad_top;
+    int32_t left = (int32_t)(p % g->out_w * g->stride_w) - (int32_t)g->pad_left;
+    fqt_patch(&patches, top, left, to);
+}
+
+static uint32_t filter_of(const struct fqt_dense_gradient_job *job, uint32_t i)
+{
+    return fqt_selected(&job->selection, i);
+}
+
+#if defined(__ARM_FEATURE_DSP)
+
+/* The centred errors of two filters at BLOCK pixels, two pixels a word. */
+struct errors {
+    uint32_t a[BLOCK / 2u], b[BLOCK / 2u];
+};
+
+static uint32_t centred(const uint8_t *error, uint32_t stride, uint32_t left)
+{
+    uint32_t first = left > 0 ? error[0] : (uint32_t)FQT_ERROR_ZERO;
+    uint32_t second = left > 1u ? error[stride] : (uint32_t)FQT_ERROR_ZERO;
+    return fqt_subtract_pairs(first | second << 16, FQT_ERROR_ZERO * FQT_PAIR_OF_ONES);
+}
+
+/* Of the pair of filters from `i`, at the pixels from p; an odd last filter is taken twice. False = all are zero. */
+static bool errors_of(const struct work *work, uint32_t i, uint32_t p, struct errors *errors)
+{
+    uint32_t pixels = work->g->out_h * work->g->out_w, stride = work->g->filters;
+    const uint8_t *a = work->job->error + p * stride + filter_of(work->job, i);
+    const uint8_t *b = i + 1u < work->job->selection.n ? work->job->error + p * stride + filter_of(work->job, i + 1u) : a;
+    int32_t *sums = work->sums + i;
+    uint32_t any = 0;
+    for (uint32_t k = 0; k < BLOCK / 2u; k++, p += 2u, a += 2u * stride, b += 2u * stride) {
+        uint32_t left = p < pixels ? pixels - p : 0u;
+        errors->a[k] = centred(a, stride, left);
+        errors->b[k] = centred(b, stride, left);
+        sums[0] = fqt_smlad(errors->a[k], FQT_PAIR_OF_ONES, sums[0]);
+        sums[1] = fqt_smlad(errors->b[k], FQT_PAIR_OF_ONES, sums[1]);
+        any |= errors->a[k] | errors->b[k];
+    }
+    return any != 0;
+}
+
+/* to[tap * BLOCK/2] = (x_p - zero) | (x_q - zero) << 16 of each tap of two pixels' windows. */
+static void interleave(uint32_t *to, const uint8_t *p, const uint8_t *q, uint32_t taps, uint32_t zero)
+{
+    uint32_t zeros = zero * FQT_PAIR_OF_ONES;
+    for (const uint8_t *end = p + taps; p != end; p += 4, q += 4, to += 4u * BLOCK / 2u) {
+        uint32_t word_p = fqt_word(p), word_q = fqt_word(q);
+        uint32_t low = fqt_low_halves(word_p, word_q), high = fqt_high_halves(word_p, word_q);
+        to[0] = fqt_subtract_pairs(fqt_even_bytes(low), zeros);
+        to[BLOCK / 2u] = fqt_subtract_pairs(fqt_odd_bytes(low), zeros);
+        to[BLOCK] = fqt_subtract_pairs(fqt_even_bytes(high), zeros);
+        to[3u * BLOCK / 2u] = fqt_subtract_pairs(fqt_odd_bytes(high), zeros);
+    }
+}
+
+static void fill_windows(const struct work *work, uint32_t p)
+{
+    uint32_t stored = work->g->stored;
+    for (uint32_t k = 0; k < BLOCK / 2u; k++) {
+        patch(work, p + 2u * k, work->patches);
+        patch(work, p + 2u * k + 1u, work->patches + stored);
+        interleave((uint32_t *)work->windows + k, work->patches, work->patches + stored, stored,
+                   (uint32_t)work->job->x_zero);
+    }
+}
+
+/* rows(taps,2) += errors times windows(taps,BLOCK). 16 instructions per 16 MACs; the loop adds 5 per 32. */
+static void accumulate(int32_t *rows, const uint32_t *windows, uint32_t taps, const struct errors *e)
+{
+    const uint32_t a0 = e->a[0], a1 = e->a[1], a2 = e->a[2], a3 = e->a[3];
+    const uint32_t b0 = e->b[0], b1 = e->b[1], b2 = e->b[2], b3 = e->b[3];
+    for (const int32_t *end = rows + 2u * taps; rows != end; rows += 2, windows += BLOCK / 2u) {
+        int32_t a = rows[0], b = rows[1];
+        uint32_t w0 = windows[0], w1 = windows[1];
+        a = fqt_smlad(a0, w0, a);
+        b = fqt_smlad(b0, w0, b);
+        a = fqt_smlad(a1, w1, a);
+        b = fqt_smlad(b1, w1, b);
+        w0 = windows[2];
+        w1 = windows[3];
+        a = fqt_smlad(a2, w0, a);
+        b = fqt_smlad(b2, w0, b);
+        a = fqt_smlad(a3, w1, a);
+        b = fqt_smlad(b3, w1, b);
+        rows[0] = a;
+        rows[1] = b;
+    }
+}
+
+/* rows(taps,2) to (2,taps), by way of the windows' memory. */
+static void separate(const struct work *work, int32_t *rows)
+{
+    uint32_t taps = work->g->stored;
+    int32_t *copy = work->windows;
+    for (uint32_t i = 0; i < taps; i++) {
+        copy[i] = rows[2u * i];
+        copy[taps + i] = rows[2u * i + 1u];
+    }
+    fqt_copy((uint8_t *)rows, (const uint8_t *)copy, 8u * taps);
+}
+
+struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
+{
+    const struct work work = work_of(g, job);
+    uint32_t n = (uint32_t)even(job->selection.n), pixels = g->out_h * g->out_w;
+    struct errors errors;
+    fqt_clear(work.rows, n * g->stored + n);
+    for (uint32_t p = 0; p < pixels; p += BLOCK) {
+        bool filled = false;
+        for (uint32_t i = 0; i < job->selection.n; i += 2u) {
+            if (!errors_of(&work, i, p, &errors)) {
+                continue;
+            }
+            if (!filled) {
+                fill_windows(&work, p);
+                filled = true;
+            }
+            accumulate(work.rows + i * g->stored, work.windows, g->stored, &errors);
+        }
+    }
+    for (uint32_t i = 0; i < n; i += 2u) {
+        separate(&work, work.rows + i * g->stored);
+    }
+    return (struct fqt_dense_gradient){work.rows, work.sums};
+}
+
+#else
+
+struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
+{
+    const struct work work = work_of(g, job);
+    uint32_t pixels = g->out_h * g->out_w;
+    fqt_clear(work.rows, (uint32_t)even(job->selection.n) * (g->stored + 1u));
+    for (uint32_t p = 0; p < pixels; p++) {
+        patch(&work, p, work.patches);
+        for (uint32_t i = 0; i < job->selection.n; i++) {
+            int32_t e = job->error[p * g->filters + filter_of(job, i)] - FQT_ERROR_ZERO;
+            int32_t *row = work.rows + i * g->stored;
+            work.sums[i] += e;
+            for (uint32_t tap = 0; tap < g->stored; tap++) {
+                row[tap] += e * (work.patches[tap] - job->x_zero);
+            }
+        }
+    }
+    return (struct fqt_dense_gradient){work.rows, work.sums};
+}
+
+#endif

@@ -1,0 +1,66 @@
+#include "patch.h"
+
+/* First and last+1 index k in 0..n with 0 <= start + k < size. */
+struct span {
+    uint32_t first, end;
+};
+
+static struct span inside(int32_t start, uint32_t n, uint32_t size)
+{
+    uint32_t first = start < 0 ? (uint32_t)-start : 0u;
+    int32_t left = (int32_t)size - start;
+    uint32_t end = left < 0 ? 0u : ((uint32_t)left < n ? (uint32_t)left : n);
+    first = first < end ? first : end;
+    return (struct span){first, end};
+}
+
+static uint8_t *fill(uint8_t *to, uint32_t n, uint8_t value)
+{
+    uint8_t *end = to + n;
+    while (to != end) {
+        *to++ = value;
+#if defined(__GNUC__)
+        __asm__("" : : : "memory"); /* or the loop becomes a call of memset */
+#endif
+    }
+    return end;
+}
+
+/* `columns` cells from `from`. */
+static uint8_t *copy_cells(const struct fqt_patches *p, uint8_t *to, const uint8_t *from, uint32_t columns)
+{
+    if (p->channels == NULL && p->cell == p->c) {
+        fqt_copy(to, from, columns * p->c);
+        return to + columns * p->c;
+    }
+    for (; columns != 0; columns--, from += p->c) {
+        if (p->channels == NULL) {
+            fqt_copy(to, from, p->cell);
+            to += p->cell;
+            continue;
+        }
+        for (const uint16_t *channel = p->channels, *end = channel + p->cell; channel != end; channel++) {
+            *to++ = from[*channel];
+        }
+    }
+    return to;
+}
+
+void fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to)
+{
+    uint8_t *end = to + p->stored;
+    struct span rows = inside(top, p->rows, p->h), columns = inside(left, p->columns, p->w);
+    uint32_t used = columns.end - columns.first;
+    uint32_t before = columns.first * p->cell, after = (p->columns - columns.end) * p->cell;
+    to = fill(to, rows.first * p->columns * p->cell, p->fill);
+    const uint8_t *from = p->map;
+    if (used != 0 && rows.end > rows.first) {
+        from += ((uint32_t)(top + (int32_t)rows.first) * p->w + (uint32_t)(left + (int32_t)columns.first)) * p->c;
+    }
+    for (uint32_t row = rows.first; row < rows.end; row++, from += p->w * p->c) {
+        to = fill(to, before, p->fill);
+        to = copy_cells(p, to, from, used);
+        to = fill(to, after, p->fill);
+    }
+    fill(to, (uint32_t)(end - to), p->fill);
+}

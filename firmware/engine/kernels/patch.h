@@ -1,0 +1,50 @@
+/* The bytes under a window, in one piece. */
+#ifndef FQT_PATCH_H
+#define FQT_PATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Windows of `rows` x `columns` over map(H,W,C), of which each cell gives `cell` channels from the first one on;
+ * `stored` = rows*columns*cell rounded up to 4. */
+struct fqt_patches {
+    const uint8_t *map;
+    uint32_t h, w, c;
+    uint32_t rows, columns;
+    uint32_t stored;
+    uint8_t fill;            /* stands for what lies outside the map, and behind the last value */
+    uint32_t cell;
+    const uint16_t *channels; /* NULL, or the `cell` channels that are wanted instead, ascending */
+};
+
+/* to(rows,columns,cell) = the window whose first value is (top,left), possibly outside the map; `stored` bytes,
+ * aligned to 4. `map` points at the first channel. */
+void fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to);
+
+/* n bytes. The compiler's memcpy is a call, and newlib-nano's goes byte by byte. */
+static inline void fqt_copy(uint8_t *restrict to, const uint8_t *restrict from, uint32_t n)
+{
+#if defined(__ARM_FEATURE_UNALIGNED)
+    uint32_t word;
+    for (; n >= 4u; n -= 4u, to += 4, from += 4) {
+        __asm__("ldr %0, %1" : "=r"(word) : "m"(*(const uint8_t(*)[4])from));
+        __asm__("str %1, %0" : "=m"(*(uint8_t(*)[4])to) : "r"(word));
+    }
+#endif
+    for (; n != 0; n--) {
+        *to++ = *from++;
+    }
+}
+
+/* n words of zeros; memset, too, is a call that goes byte by byte. */
+static inline void fqt_clear(int32_t *words, uint32_t n)
+{
+    for (; n != 0; n--) {
+        *words++ = 0;
+#if defined(__GNUC__)
+        __asm__("" : : : "memory");
+#endif
+    }
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* Instructions of the Armv7E-M DSP extension, one function each, named after what they do to two halfwords or four
+ * bytes of a word. Included only where the compiler offers the extension. All take one cycle. */
+#ifndef FQT_SIMD_H
+#define FQT_SIMD_H
+
+#if defined(__ARM_FEATURE_DSP)
+
+#include <stdint.h>
+#include <string.h>
+
+#define FQT_PAIR_OF_ONES 0x00010001u
+
+/* A word at any address: Armv7-M loads unaligned words. */
+static inline uint32_t fqt_word(const void *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* Bytes 0 and 2, as halfwords. */
+static inline uint32_t fqt_even_bytes(uint32_t word)
+{
+    uint32_t result;
+    __asm__("uxtb16 %0, %1" : "=r"(result) : "r"(word));
+    return result;
+}
+
+/* Bytes 1 and 3, as halfwords. */
+static inline uint32_t fqt_odd_bytes(uint32_t word)
+{
+    uint32_t result;
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(result) : "r"(word));
+    return result;
+}
+
+/* acc + both products of halfwords. */
+static inline int32_t fqt_smlad(uint32_t x, uint32_t y, int32_t acc)
+{
+    int32_t result;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
+    return result;
+}
+
+static inline uint32_t fqt_subtract_pairs(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm__("ssub16 %0, %1, %2" : "=r"(result) : "r"(x), "r"(y));
+    return result;
+}
+
+/* Low halfwords of both words, the first one's below. */
+static inline uint32_t fqt_low_halves(uint32_t low, uint32_t high)
+{
+    uint32_t result;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(low), "r"(high));
+    return result;
+}
+
+/* High halfwords of both words, the first one's below. */
+static inline uint32_t fqt_high_halves(uint32_t low, uint32_t high)
+{
+    uint32_t result;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(high), "r"(low));
+    return result;
+}
+
+static inline int32_t fqt_saturate_byte(int32_t value)
+{
+    int32_t result;
+    __asm__("usat %0, #8, %1" : "=r"(result) : "r"(value));
+    return result;
+}
+
+/* count + how many bytes of `word` are zero. */
+static inline uint32_t fqt_count_zero_bytes(uint32_t word, uint32_t count)
+{
+    uint32_t result = 0;
+    __asm__("usub8 %0, %2, %1\n\t" /* GE of a byte: 0 - byte did not borrow */
+            "sel %0, %3, %2\n\t"
+            "usada8 %0, %0, %2, %4"
+            : "=&r"(result)
+            : "r"(word), "r"(0u), "r"(0x01010101u), "r"(count)
+            : "cc");
+    return result;
+}
+
+#endif
+
+#endif
