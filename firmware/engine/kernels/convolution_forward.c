@@ -31,9 +31,9 @@ static int32_t gather(const struct fqt_patches *patches, const struct fqt_geomet
                       int16_t *values)
 {
     uint8_t *bytes = (uint8_t *)values + g->stored; /* fqt_widen allows it */
-    fqt_patch(patches, (int32_t)(w->oy * g->stride_h) - (int32_t)g->pad_top,
-              (int32_t)(w->ox * g->stride_w) - (int32_t)g->pad_left, bytes);
-    return fqt_widen(values, bytes, g->stored, patches->fill);
+    int32_t top = (int32_t)(w->oy * g->stride_h) - (int32_t)g->pad_top;
+    int32_t left = (int32_t)(w->ox * g->stride_w) - (int32_t)g->pad_left;
+    return fqt_widen(values, fqt_patch(patches, top, left, bytes), g->stored, patches->fill);
 }
 
 static void track(struct fqt_layer_state *state, const int32_t *acc, uint32_t n)

@@ -38,26 +38,44 @@ static inline int32_t fqt_widen(int16_t *window, const uint8_t *x, uint32_t n, u
     return sum;
 }
 
-/* 18 instructions per 16 MACs, 5 more per 16 for the loop. */
+/* Four taps of two rows and two windows: 18 instructions, 20 cycles, 16 MACs. */
+#define FQT_DOT_2X2_STEP                                                                                            \
+    "ldr %[wa], [%[a]], #4\n\t"                                                                                     \
+    "ldr %[wb], [%[b]], #4\n\t"                                                                                     \
+    "ldr %[x0], [%[p0]], #4\n\t"                                                                                    \
+    "ldr %[x1], [%[p1]], #4\n\t"                                                                                    \
+    "uxtb16 %[even], %[wa]\n\t"                                                                                     \
+    "smlad %[a0], %[even], %[x0], %[a0]\n\t"                                                                        \
+    "smlad %[a1], %[even], %[x1], %[a1]\n\t"                                                                        \
+    "uxtb16 %[even], %[wb]\n\t"                                                                                     \
+    "smlad %[b0], %[even], %[x0], %[b0]\n\t"                                                                        \
+    "smlad %[b1], %[even], %[x1], %[b1]\n\t"                                                                        \
+    "ldr %[x0], [%[p0]], #4\n\t"                                                                                    \
+    "ldr %[x1], [%[p1]], #4\n\t"                                                                                    \
+    "uxtb16 %[wa], %[wa], ror #8\n\t"                                                                               \
+    "smlad %[a0], %[wa], %[x0], %[a0]\n\t"                                                                          \
+    "smlad %[a1], %[wa], %[x1], %[a1]\n\t"                                                                          \
+    "uxtb16 %[wb], %[wb], ror #8\n\t"                                                                               \
+    "smlad %[b0], %[wb], %[x0], %[b0]\n\t"                                                                          \
+    "smlad %[b1], %[wb], %[x1], %[b1]\n\t"
+
+/* All fourteen registers: the compiler would keep some of these on the stack. An odd number of steps enters the loop,
+ * which makes two, in the middle. */
 static inline struct fqt_dots fqt_dot_2x2(const uint8_t *a, const uint8_t *b, const int16_t *window0,
                                           const int16_t *window1, uint32_t n)
 {
     struct fqt_dots d = {0, 0, 0, 0};
-    for (uint32_t i = 0; i < n; i += 4u) {
-        uint32_t word_a = fqt_word(a + i), word_b = fqt_word(b + i);
-        uint32_t even_a = fqt_even_bytes(word_a), odd_a = fqt_odd_bytes(word_a);
-        uint32_t even_b = fqt_even_bytes(word_b), odd_b = fqt_odd_bytes(word_b);
-        uint32_t even_0 = fqt_word(window0 + i), odd_0 = fqt_word(window0 + i + 2);
-        uint32_t even_1 = fqt_word(window1 + i), odd_1 = fqt_word(window1 + i + 2);
-        d.a0 = fqt_smlad(even_a, even_0, d.a0);
-        d.a1 = fqt_smlad(even_a, even_1, d.a1);
-        d.b0 = fqt_smlad(even_b, even_0, d.b0);
-        d.b1 = fqt_smlad(even_b, even_1, d.b1);
-        d.a0 = fqt_smlad(odd_a, odd_0, d.a0);
-        d.a1 = fqt_smlad(odd_a, odd_1, d.a1);
-        d.b0 = fqt_smlad(odd_b, odd_0, d.b0);
-        d.b1 = fqt_smlad(odd_b, odd_1, d.b1);
-    }
+    uint32_t wa, wb, x0, x1, even, left = ((n + 4u) & ~7u) | (n >> 2 & 1u);
+    __asm__ volatile("lsrs %[wa], %[left], #1\n\t" /* bit 0: odd */
+                     "bic %[left], %[left], #1\n\t"
+                     "bcs 2f\n"
+                     "1:\n\t" FQT_DOT_2X2_STEP "2:\n\t" FQT_DOT_2X2_STEP "subs %[left], #8\n\t"
+                     "bgt 1b"
+                     : [a0] "+r"(d.a0), [a1] "+r"(d.a1), [b0] "+r"(d.b0), [b1] "+r"(d.b1), [a] "+r"(a), [b] "+r"(b),
+                       [p0] "+r"(window0), [p1] "+r"(window1), [left] "+r"(left), [wa] "=&r"(wa), [wb] "=&r"(wb),
+                       [x0] "=&r"(x0), [x1] "=&r"(x1), [even] "=&r"(even)
+                     :
+                     : "cc", "memory");
     return d;
 }
 

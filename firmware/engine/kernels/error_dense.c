@@ -219,8 +219,7 @@ static int32_t window(const struct work *work, uint32_t y, uint32_t x, int16_t *
     int32_t top = (int32_t)((y + g->pad_top - p->first_ky) / g->stride_h) - (int32_t)p->rows + 1;
     int32_t left = (int32_t)((x + g->pad_left - p->first_kx) / g->stride_w) - (int32_t)p->columns + 1;
     uint8_t *bytes = (uint8_t *)to + p->n; /* fqt_widen allows it */
-    fqt_patch(&work->patches, top, left, bytes);
-    return fqt_widen(to, bytes, p->n, FQT_ERROR_ZERO);
+    return fqt_widen(to, fqt_patch(&work->patches, top, left, bytes), p->n, FQT_ERROR_ZERO);
 }
 
 /* The channels of the block at two inputs; the second may be the first again. */

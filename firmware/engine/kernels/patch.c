@@ -46,9 +46,13 @@ static uint8_t *copy_cells(const struct fqt_patches *p, uint8_t *to, const uint8
     return to;
 }
 
-void fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to)
+const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to)
 {
-    uint8_t *end = to + p->stored;
+    if (p->rows == 1u && p->columns == 1u && p->cell == p->stored && p->channels == NULL && (uint32_t)top < p->h &&
+        (uint32_t)left < p->w) {
+        return p->map + ((uint32_t)top * p->w + (uint32_t)left) * p->c;
+    }
+    uint8_t *begin = to, *end = to + p->stored;
     struct span rows = inside(top, p->rows, p->h), columns = inside(left, p->columns, p->w);
     uint32_t used = columns.end - columns.first;
     uint32_t before = columns.first * p->cell, after = (p->columns - columns.end) * p->cell;
@@ -63,4 +67,5 @@ void fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *
         to = fill(to, after, p->fill);
     }
     fill(to, (uint32_t)(end - to), p->fill);
+    return begin;
 }

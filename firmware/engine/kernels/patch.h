@@ -17,9 +17,9 @@ struct fqt_patches {
     const uint16_t *channels; /* NULL, or the `cell` channels that are wanted instead, ascending */
 };
 
-/* to(rows,columns,cell) = the window whose first value is (top,left), possibly outside the map; `stored` bytes,
- * aligned to 4. `map` points at the first channel. */
-void fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to);
+/* The window (rows,columns,cell) whose first value is (top,left), possibly outside the map: `stored` bytes, put together
+ * in `to` (aligned to 4), or a single cell where it lies in the map. `map` points at the first channel. */
+const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to);
 
 /* n bytes. The compiler's memcpy is a call, and newlib-nano's goes byte by byte. */
 static inline void fqt_copy(uint8_t *restrict to, const uint8_t *restrict from, uint32_t n)
