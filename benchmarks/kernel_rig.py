@@ -5,7 +5,7 @@ The same bytes go in and come out on both, so that the DSP variants can be held 
 
 import ctypes
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -24,7 +24,13 @@ _ROOT: Final = Path(__file__).resolve().parents[1]
 _KERNELS: Final = _ROOT / "firmware" / "engine" / "kernels"
 _SOURCES: Final = ("convolution", "convolution_forward", "rows", "patch", "gradient_dense", "error_dense")
 _WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
-_COMMON: Final = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing", *_WARNINGS)  # firmware/Makefile
+_COMMON: Final = (
+    "-std=c11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    *_WARNINGS,
+)  # firmware/Makefile
 _M4: Final = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
 _BARE: Final = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-ffunction-sections")
 
@@ -35,13 +41,26 @@ _STACK_BYTES: Final = 0x1000
 _RETURN: Final = 0x100  # a BKPT lies there
 _DEADLINE_CYCLES: Final = 1 << 40
 
+_UNUSED: Final = b"\xa5"
+_GUARD_BYTES: Final = 16
+
 _GEOMETRY: Final = (
     "h", "w", "c", "out_h", "out_w", "filters", "kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left",
     "group_channels", "group_filters", "pool", "taps", "stored",
 )  # fmt: skip
 _OFFSETS: Final = ("x", "weights", "error", "bias", "argmax", "filters", "scratch", "out", "sums")
 _UNSIGNED: Final = ("n_filters", "scratch_bytes")
-_SIGNED: Final = ("x_zero", "weight_zero", "out_zero", "lowest", "highest", "m", "shift", "mask_low", "mask_high")
+_SIGNED: Final = (
+    "x_zero",
+    "weight_zero",
+    "out_zero",
+    "lowest",
+    "highest",
+    "m",
+    "shift",
+    "mask_low",
+    "mask_high",
+)
 _REQUEST: Final = np.dtype(
     [("kernel", "<u4")]
     + [(name, "<u4") for name in (*_GEOMETRY, *(f"{name}_at" for name in _OFFSETS), *_UNSIGNED)]
@@ -103,6 +122,22 @@ class Shape:
         """Errors of the layer's output."""
         return self.out[0] // self.pool * (self.out[1] // self.pool) * self.filters
 
+    def scratch_bytes(self) -> int:
+        """Return what fqt_scratch_bytes asks for: forward pass and the kernels that skip zeros."""
+        ring_rows = self.kernel[0] + (self.stride[0] if self.pool == 2 else 0)
+        return max(4 * self.stored, 4 * self.taps, 4 * ring_rows * self.w * self.c)
+
+    def dense_gradient_bytes(self, n_filters: int) -> int:
+        """Return what fqt_dense_gradient_bytes asks for."""
+        return 18 * self.stored + (4 * self.stored + 4) * (n_filters + n_filters % 2)
+
+    def dense_error_bytes(self, channels: int) -> int:
+        """Return what fqt_dense_error_bytes asks for."""
+        if self.h == self.w == 1 and self.kernel == (1, 1) and self.out == (1, 1):
+            return 12 * (self.filters // 2 + 1)
+        reach = -(-self.kernel[0] // self.stride[0]) * -(-self.kernel[1] // self.stride[1])
+        return -(-reach * self.filters // 4) * 4 * (4 + channels)
+
     def geometry(self) -> dict[str, int]:
         """Return the fields of struct fqt_geometry."""
         values = (
@@ -134,43 +169,73 @@ class Result(NamedTuple):
 
     out: bytes
     sums: bytes
+    argmax: bytes
     numbers: tuple[int, int]
     instructions: int = 0
     cycles: int = 0
 
 
 def _lay_out(call: Call) -> NDArray[np.uint8]:
-    """Return the request with its tensors behind it; unused bytes are 0xA5."""
+    """Return the request with its tensors behind it, and between them guards."""
     request = np.zeros(1, _REQUEST)[0]
     request["kernel"] = call.kernel
     for name, value in {**call.shape.geometry(), **call.numbers}.items():
         request[name] = value
     request["n_filters"], request["scratch_bytes"] = call.n_filters, call.scratch_bytes
     parts: dict[str, bytes] = {name: array.tobytes() for name, array in call.tensors.items()}
-    parts["scratch"], parts["out"] = bytes([0xA5]) * call.scratch_bytes, bytes([0xA5]) * call.out_bytes
+    parts["scratch"], parts["out"] = _UNUSED * call.scratch_bytes, _UNUSED * call.out_bytes
     parts["sums"] = bytes(4 * call.n_filters)
-    body = bytearray()
+    body = bytearray(_UNUSED * _GUARD_BYTES)
     for name, data in parts.items():
         request[f"{name}_at"] = _REQUEST.itemsize + len(body)
-        body += data + bytes([0xA5]) * (-len(data) % 4 + 4)  # a guard word
+        body += data + _UNUSED * (-len(data) % 4 + _GUARD_BYTES)
     return np.frombuffer(request.tobytes() + bytes(body), np.uint8).copy()
 
 
+def _check_guards(call: Call, memory: bytes) -> None:
+    """Raise RuntimeError if a kernel wrote outside its output, its scratch and argmax."""
+    before, after = _lay_out(call), np.frombuffer(memory, np.uint8)
+    request = np.frombuffer(before[: _REQUEST.itemsize].tobytes(), _REQUEST)[0]
+    touched = before != after
+    touched[: _REQUEST.itemsize] = False
+    sizes = {"scratch": call.scratch_bytes, "out": call.out_bytes, "sums": 4 * call.n_filters}
+    if "argmax" in call.tensors:
+        sizes["argmax"] = call.tensors["argmax"].nbytes
+    for name, size in sizes.items():
+        begin = int(request[f"{name}_at"])
+        touched[begin : begin + size] = False
+    if touched.any():
+        raise RuntimeError(
+            f"{call.kernel.name} on {call.shape} wrote outside its memory at +{touched.argmax()}"
+        )
+
+
 def _read_back(call: Call, memory: bytes, instructions: int = 0, cycles: int = 0) -> Result:
+    _check_guards(call, memory)
     request = np.frombuffer(memory[: _REQUEST.itemsize], _REQUEST)[0]
     size = call.out_bytes
     if call.kernel in (Kernel.GRADIENT_DENSE, Kernel.GRADIENT_SPARSE):
         size = 4 * call.shape.stored * call.n_filters
     begin, sums = int(request["out_at"]), int(request["sums_at"])
     first, second = (int(v) for v in request["result"])
+    argmax, n_argmax = int(request["argmax_at"]), 0
+    if "argmax" in call.tensors:
+        n_argmax = call.tensors["argmax"].nbytes
     return Result(
-        memory[begin : begin + size], memory[sums : sums + 4 * call.n_filters], (first, second), instructions, cycles
+        memory[begin : begin + size],
+        memory[sums : sums + 4 * call.n_filters],
+        memory[argmax : argmax + n_argmax],
+        (first, second),
+        instructions,
+        cycles,
     )
 
 
-def _sources(exclude: Sequence[str]) -> list[str]:
-    names = [f"{name}.c" for name in _SOURCES if name not in exclude]
-    return [str(Path(__file__).with_name("kernel_driver.c")), *(str(_KERNELS / name) for name in names)]
+def _sources() -> list[str]:
+    return [
+        str(Path(__file__).with_name("kernel_driver.c")),
+        *(str(_KERNELS / f"{name}.c") for name in _SOURCES),
+    ]
 
 
 class OnCortexM4:
@@ -179,8 +244,17 @@ class OnCortexM4:
     def __init__(self, folder: Path, compiler: str, portable: bool = False) -> None:
         elf = folder / ("kernels-portable.elf" if portable else "kernels.elf")
         flags = ("-U__ARM_FEATURE_DSP",) if portable else ()
-        command = [compiler, *_M4, *_COMMON, *flags, *_BARE, f"-I{_KERNELS}", f"-Wl,-Ttext={_ENTRY:#x}", "-Wl,-erun"]
-        subprocess.run([*command, "-o", str(elf), *_sources(())], check=True, timeout=120)
+        command = [
+            compiler,
+            *_M4,
+            *_COMMON,
+            *flags,
+            *_BARE,
+            f"-I{_KERNELS}",
+            f"-Wl,-Ttext={_ENTRY:#x}",
+            "-Wl,-erun",
+        ]
+        subprocess.run([*command, "-o", str(elf), *_sources()], check=True, timeout=120)
         self._cpu = Cpu(arm_const.UC_CPU_ARM_CORTEX_M4, _RAM, cortex_m4.price, cortex_m4.TAKEN_CYCLES)
         engine = self._cpu.engine
         engine.mem_map(0, _FLASH_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
@@ -214,7 +288,7 @@ def on_host(folder: Path, compiler: str, *extra_flags: str) -> Callable[[Call], 
     """Build the portable variants for this machine."""
     library = folder / "kernels.so"
     command = [compiler, *_COMMON, *extra_flags, "-shared", "-fPIC", f"-I{_KERNELS}", "-o", str(library)]
-    subprocess.run([*command, *_sources(())], check=True, timeout=120)
+    subprocess.run([*command, *_sources()], check=True, timeout=120)
     entry = ctypes.CDLL(str(library)).run
 
     def run(call: Call) -> Result:

@@ -1,5 +1,7 @@
 #include "convolution.h"
 
+#include "patch.h"
+
 static uint32_t ring_rows(const struct fqt_geometry *g)
 {
     return g->kernel_h + (g->pool == 2u ? g->stride_h : 0u);
@@ -31,6 +33,26 @@ static void add_scaled(int32_t *acc, const uint8_t *values, uint32_t n, int32_t 
     }
 }
 
+/* acc[i] = factor * (values[i] - zero), n values. Returns the factor. */
+static int32_t set_scaled(int32_t *acc, const uint8_t *values, uint32_t n, int32_t factor, int32_t zero)
+{
+    if (factor == 0) {
+        fqt_clear(acc, n);
+        return 0;
+    }
+    uint32_t i = 0;
+    for (; i + 4u <= n; i += 4u) {
+        acc[i] = factor * (values[i] - zero);
+        acc[i + 1u] = factor * (values[i + 1u] - zero);
+        acc[i + 2u] = factor * (values[i + 2u] - zero);
+        acc[i + 3u] = factor * (values[i + 3u] - zero);
+    }
+    for (; i < n; i++) {
+        acc[i] = factor * (values[i] - zero);
+    }
+    return factor;
+}
+
 /* acc += e times the input of window (oy,ox), of the channels from `first_channel`. */
 static void add_window(const struct fqt_geometry *g, const struct fqt_gradient_job *job, uint32_t oy, uint32_t ox,
                        uint32_t first_channel, int32_t e)
@@ -57,7 +79,10 @@ int32_t fqt_convolution_gradient(const struct fqt_geometry *g, const struct fqt_
     uint32_t first_channel = filter / g->group_filters * g->group_channels;
     uint32_t at = filter;
     int32_t sum = 0;
-    memset(job->acc, 0, g->taps * sizeof *job->acc);
+    if (g->h * g->w * g->out_h * g->out_w * g->kernel_h * g->kernel_w == 1u) {
+        return set_scaled(job->acc, job->x + first_channel, g->taps, job->error[filter] - FQT_ERROR_ZERO, job->x_zero);
+    }
+    fqt_clear(job->acc, g->taps);
     for (uint32_t oy = 0; oy < g->out_h; oy += g->pool) {
         for (uint32_t ox = 0; ox < g->out_w; ox += g->pool, at += g->filters) {
             int32_t e = job->error[at] - FQT_ERROR_ZERO;
@@ -99,7 +124,7 @@ static int32_t finish_row(const struct fqt_geometry *g, const struct fqt_error_j
         }
         error_in[i] = (uint8_t)fqt_clamp(FQT_ERROR_ZERO + fqt_scale_rounded(value, job->by), 0, 255);
     }
-    memset(acc, 0, n * sizeof *acc);
+    fqt_clear(acc, n);
     return largest;
 }
 
@@ -151,7 +176,7 @@ int32_t fqt_convolution_error(const struct fqt_geometry *g, const struct fqt_err
 {
     uint32_t n = g->w * g->c, done = 0, n_rows = ring_rows(g);
     int32_t largest = 0;
-    memset(job->scratch, 0, n_rows * n * sizeof *job->scratch);
+    fqt_clear(job->scratch, n_rows * n);
     for (uint32_t oy = 0; oy < g->out_h; oy += g->pool) {
         scatter_row(g, job, oy);
         /* rows above the next window are finished; after the last window all are */

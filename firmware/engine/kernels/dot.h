@@ -59,8 +59,8 @@ static inline int32_t fqt_widen(int16_t *window, const uint8_t *x, uint32_t n, u
     "smlad %[b0], %[wb], %[x0], %[b0]\n\t"                                                                          \
     "smlad %[b1], %[wb], %[x1], %[b1]\n\t"
 
-/* All fourteen registers: the compiler would keep some of these on the stack. An odd number of steps enters the loop,
- * which makes two, in the middle. */
+/* n is not 0. All fourteen registers: the compiler would keep some of these on the stack. An odd number
+ * of steps enters the loop, which makes two, in the middle. */
 static inline struct fqt_dots fqt_dot_2x2(const uint8_t *a, const uint8_t *b, const int16_t *window0,
                                           const int16_t *window1, uint32_t n)
 {
@@ -79,23 +79,30 @@ static inline struct fqt_dots fqt_dot_2x2(const uint8_t *a, const uint8_t *b, co
     return d;
 }
 
-/* 22 instructions per 16 MACs, and the loop. */
+/* Four taps of one row: 5 instructions, 6 cycles, 4 MACs. */
+#define FQT_DOT_4X1_STEP(row, sum)                                                                                  \
+    "ldr %[w], [%[" row "]], #4\n\t"                                                                                \
+    "uxtb16 %[pair], %[w]\n\t"                                                                                      \
+    "smlad %[" sum "], %[pair], %[even], %[" sum "]\n\t"                                                            \
+    "uxtb16 %[w], %[w], ror #8\n\t"                                                                                 \
+    "smlad %[" sum "], %[w], %[odd], %[" sum "]\n\t"
+
+/* n is not 0. 24 instructions, 31 cycles per 16 MACs. */
 static inline struct fqt_dots4 fqt_dot_4x1(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d,
                                            const int16_t *window, uint32_t n)
 {
     struct fqt_dots4 sums = {0, 0, 0, 0};
-    for (const int16_t *end = window + n; window != end; a += 4, b += 4, c += 4, d += 4, window += 4) {
-        uint32_t even = fqt_word(window), odd = fqt_word(window + 2), word_a = fqt_word(a), word_b = fqt_word(b);
-        sums.a = fqt_smlad(fqt_even_bytes(word_a), even, sums.a);
-        sums.a = fqt_smlad(fqt_odd_bytes(word_a), odd, sums.a);
-        sums.b = fqt_smlad(fqt_even_bytes(word_b), even, sums.b);
-        sums.b = fqt_smlad(fqt_odd_bytes(word_b), odd, sums.b);
-        uint32_t word_c = fqt_word(c), word_d = fqt_word(d);
-        sums.c = fqt_smlad(fqt_even_bytes(word_c), even, sums.c);
-        sums.c = fqt_smlad(fqt_odd_bytes(word_c), odd, sums.c);
-        sums.d = fqt_smlad(fqt_even_bytes(word_d), even, sums.d);
-        sums.d = fqt_smlad(fqt_odd_bytes(word_d), odd, sums.d);
-    }
+    uint32_t even, odd, w, pair;
+    __asm__ volatile("1:\n\t"
+                     "ldr %[even], [%[p]], #4\n\t"
+                     "ldr %[odd], [%[p]], #4\n\t" FQT_DOT_4X1_STEP("a", "sum_a") FQT_DOT_4X1_STEP("b", "sum_b")
+                         FQT_DOT_4X1_STEP("c", "sum_c") FQT_DOT_4X1_STEP("d", "sum_d") "subs %[n], #4\n\t"
+                     "bne 1b"
+                     : [sum_a] "+r"(sums.a), [sum_b] "+r"(sums.b), [sum_c] "+r"(sums.c), [sum_d] "+r"(sums.d),
+                       [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [p] "+r"(window), [n] "+r"(n),
+                       [even] "=&r"(even), [odd] "=&r"(odd), [w] "=&r"(w), [pair] "=&r"(pair)
+                     :
+                     : "cc", "memory");
     return sums;
 }
 

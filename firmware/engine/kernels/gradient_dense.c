@@ -149,20 +149,22 @@ static void fill_windows(const struct work *work, uint32_t p)
     "str %[a], [%[rows]], #4\n\t"                                                                                   \
     "str %[b], [%[rows]], #4\n\t"
 
-/* rows(taps,2) += errors times windows(taps,BLOCK), taps a multiple of 4 and not 0. All fourteen registers, so the end
- * lies on the stack. */
-static void accumulate(int32_t *rows, const uint32_t *windows, uint32_t taps, const struct errors *e)
+/* rows(taps,2) += errors times windows(taps,BLOCK), taps a multiple of 4 and not 0. It takes all fourteen registers: the
+ * rows' end comes in a's and goes to the stack, and nothing is inlined around it that may want one. */
+static __attribute__((noinline)) void accumulate(int32_t *rows, const uint32_t *windows, uint32_t taps,
+                                                 const struct errors *e)
 {
-    const int32_t *volatile end = rows + 2u * taps;
-    int32_t a, b;
-    uint32_t x, y;
-    __asm__ volatile("1:\n\t" STEP STEP STEP STEP "ldr %[x], %[end]\n\t"
+    int32_t *a = rows + 2u * taps;
+    uint32_t b, x, y;
+    __asm__ volatile("push {%[a]}\n"
+                     "1:\n\t" STEP STEP STEP STEP "ldr %[x], [sp]\n\t"
                      "cmp %[rows], %[x]\n\t"
-                     "bne 1b"
-                     : [rows] "+r"(rows), [windows] "+r"(windows), [a] "=&r"(a), [b] "=&r"(b), [x] "=&r"(x),
+                     "bne 1b\n\t"
+                     "add sp, #4"
+                     : [rows] "+r"(rows), [windows] "+r"(windows), [a] "+r"(a), [b] "=&r"(b), [x] "=&r"(x),
                        [y] "=&r"(y)
                      : [a0] "r"(e->a[0]), [a1] "r"(e->a[1]), [a2] "r"(e->a[2]), [a3] "r"(e->a[3]),
-                       [b0] "r"(e->b[0]), [b1] "r"(e->b[1]), [b2] "r"(e->b[2]), [b3] "r"(e->b[3]), [end] "m"(end)
+                       [b0] "r"(e->b[0]), [b1] "r"(e->b[1]), [b2] "r"(e->b[2]), [b3] "r"(e->b[3])
                      : "cc", "memory");
 }
 
@@ -205,6 +207,13 @@ struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const
 
 #else
 
+static void add_scaled(int32_t *row, const uint8_t *window, uint32_t n, int32_t e, int32_t zero)
+{
+    for (uint32_t tap = 0; tap < n; tap++) {
+        row[tap] += e * (window[tap] - zero);
+    }
+}
+
 struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
 {
     const struct work work = work_of(g, job);
@@ -214,10 +223,9 @@ struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const
         const uint8_t *window = patch(&work, p, work.patches);
         for (uint32_t i = 0; i < job->selection.n; i++) {
             int32_t e = job->error[p * g->filters + filter_of(job, i)] - FQT_ERROR_ZERO;
-            int32_t *row = work.rows + i * g->stored;
             work.sums[i] += e;
-            for (uint32_t tap = 0; tap < g->stored; tap++) {
-                row[tap] += e * (window[tap] - job->x_zero);
+            if (e != 0) {
+                add_scaled(work.rows + i * g->stored, window, g->stored, e, job->x_zero);
             }
         }
     }

@@ -46,12 +46,42 @@ static uint8_t *copy_cells(const struct fqt_patches *p, uint8_t *to, const uint8
     return to;
 }
 
+#if defined(__ARM_FEATURE_UNALIGNED)
+
+static bool lies_inside(const struct fqt_patches *p, int32_t top, int32_t left)
+{
+    return top >= 0 && left >= 0 && (uint32_t)top + p->rows <= p->h && (uint32_t)left + p->columns <= p->w;
+}
+
+/* A window that lies inside, of whole cells. Rows are copied in words; what a row's last word brings too much, the next
+ * row overwrites, and the map goes on behind it. The last row is copied exactly. */
+static void copy_rows(const struct fqt_patches *p, const uint8_t *from, uint8_t *to)
+{
+    uint32_t n = p->columns * p->cell, pitch = p->w * p->c;
+    uint8_t *end = to + p->stored;
+    for (uint32_t row = p->rows; row > 1u; row--, to += n, from += pitch) {
+        for (uint32_t i = 0; i < n; i += 4u) {
+            fqt_copy_word(to + i, from + i);
+        }
+    }
+    fqt_copy(to, from, n);
+    fill(to + n, (uint32_t)(end - to) - n, p->fill);
+}
+
+#endif
+
 const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to)
 {
     if (p->rows == 1u && p->columns == 1u && p->cell == p->stored && p->channels == NULL && (uint32_t)top < p->h &&
         (uint32_t)left < p->w) {
         return p->map + ((uint32_t)top * p->w + (uint32_t)left) * p->c;
     }
+#if defined(__ARM_FEATURE_UNALIGNED)
+    if (p->cell == p->c && p->channels == NULL && lies_inside(p, top, left)) {
+        copy_rows(p, p->map + ((uint32_t)top * p->w + (uint32_t)left) * p->c, to);
+        return to;
+    }
+#endif
     uint8_t *begin = to, *end = to + p->stored;
     struct span rows = inside(top, p->rows, p->h), columns = inside(left, p->columns, p->w);
     uint32_t used = columns.end - columns.first;

@@ -2,6 +2,7 @@
 #ifndef FQT_PATCH_H
 #define FQT_PATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,14 +22,24 @@ struct fqt_patches {
  * in `to` (aligned to 4), or a single cell where it lies in the map. `map` points at the first channel. */
 const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to);
 
+#if defined(__ARM_FEATURE_UNALIGNED)
+
+/* Four bytes, at any addresses. */
+static inline void fqt_copy_word(uint8_t *to, const uint8_t *from)
+{
+    uint32_t word;
+    __asm__("ldr %0, %1" : "=r"(word) : "m"(*(const uint8_t(*)[4])from));
+    __asm__("str %1, %0" : "=m"(*(uint8_t(*)[4])to) : "r"(word));
+}
+
+#endif
+
 /* n bytes. The compiler's memcpy is a call, and newlib-nano's goes byte by byte. */
 static inline void fqt_copy(uint8_t *restrict to, const uint8_t *restrict from, uint32_t n)
 {
 #if defined(__ARM_FEATURE_UNALIGNED)
-    uint32_t word;
     for (; n >= 4u; n -= 4u, to += 4, from += 4) {
-        __asm__("ldr %0, %1" : "=r"(word) : "m"(*(const uint8_t(*)[4])from));
-        __asm__("str %1, %0" : "=m"(*(uint8_t(*)[4])to) : "r"(word));
+        fqt_copy_word(to, from);
     }
 #endif
     for (; n != 0; n--) {
@@ -36,9 +47,15 @@ static inline void fqt_copy(uint8_t *restrict to, const uint8_t *restrict from, 
     }
 }
 
-/* n words of zeros; memset, too, is a call that goes byte by byte. */
+/* n words of zeros; memset, too, is a call that goes byte by byte, so the compiler must not see one here. */
 static inline void fqt_clear(int32_t *words, uint32_t n)
 {
+    for (; n >= 4u; n -= 4u, words += 4) {
+        words[0] = words[1] = words[2] = words[3] = 0;
+#if defined(__GNUC__)
+        __asm__("" : : : "memory");
+#endif
+    }
     for (; n != 0; n--) {
         *words++ = 0;
 #if defined(__GNUC__)

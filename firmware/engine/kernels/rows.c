@@ -6,17 +6,23 @@
 void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, int32_t *first,
                        int32_t *second)
 {
+    const uint8_t *weights = rows->weights;
+    const int32_t *bias = rows->bias;
     uint32_t n = rows->n;
     int32_t correction0 = rows->zero * windows->first_sum, correction1 = rows->zero * windows->second_sum;
-    for (uint32_t i = 0; i < rows->count; i += 2u) {
-        uint32_t next = i + 1u < rows->count ? i + 1u : i; /* an odd last row is computed twice */
-        struct fqt_dots dots = fqt_dot_2x2(rows->weights + i * n, rows->weights + next * n, windows->first,
-                                           windows->second, n);
-        int32_t bias_a = rows->bias[i], bias_b = rows->bias[next];
-        first[i] = bias_a + dots.a0 - correction0;
-        first[next] = bias_b + dots.b0 - correction0;
-        second[i] = bias_a + dots.a1 - correction1;
-        second[next] = bias_b + dots.b1 - correction1;
+    for (uint32_t left = rows->count; left != 0;) {
+        uint32_t other = left > 1u ? 1u : 0u; /* an odd last row is computed twice */
+        struct fqt_dots dots = fqt_dot_2x2(weights, weights + other * n, windows->first, windows->second, n);
+        int32_t bias_a = bias[0], bias_b = bias[other];
+        first[0] = bias_a + dots.a0 - correction0;
+        first[other] = bias_b + dots.b0 - correction0;
+        second[0] = bias_a + dots.a1 - correction1;
+        second[other] = bias_b + dots.b1 - correction1;
+        weights += 2u * n;
+        bias += 2;
+        first += 2;
+        second += 2;
+        left -= 1u + other;
     }
 }
 
@@ -64,7 +70,9 @@ void fqt_requantize(const struct fqt_requantization *q, const int32_t *acc, uint
         return;
     }
 #endif
+    const struct fqt_requantization constant = *q; /* bytes may alias anything: *q would be read again and again */
     for (uint32_t i = 0; i < n; i++) {
-        out[i] = (uint8_t)fqt_clamp(q->zero + fqt_scale_rounded(acc[i], q->by), q->lowest, q->highest);
+        int32_t value = constant.zero + fqt_scale_rounded(acc[i], constant.by);
+        out[i] = (uint8_t)fqt_clamp(value, constant.lowest, constant.highest);
     }
 }

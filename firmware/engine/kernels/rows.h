@@ -21,12 +21,11 @@ struct fqt_rows {
 /* One window. */
 void fqt_multiply_row(const struct fqt_rows *rows, const int16_t *window, int32_t sum, int32_t *out);
 
-/* Both windows. */
+/* Both windows. 1.2 instructions per MAC, and about 10 per sum. */
 void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, int32_t *first,
                        int32_t *second);
 
-/* out[i] = clamp(zero + (acc[i]*m + half) >> S, lowest, highest). 6 instructions a value where the clamp is that of
- * uint8, else 10. */
+/* out[i] = clamp(zero + (acc[i]*m + half) >> S, lowest, highest). */
 struct fqt_requantization {
     struct fqt_multiplier by;
     int32_t zero, lowest, highest;

@@ -1,0 +1,189 @@
+"""Promise: every variant of a kernel gives the same bits: DSP and portable, dense and sparse."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from benchmarks.kernel_rig import Call, Kernel, OnCortexM4, Result, Shape, on_host
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.tools import require
+
+_SETTINGS = settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Call], Result]:
+    return on_host(
+        tmp_path_factory.mktemp("host"), require("cc", "gcc"), "-fsanitize=undefined", "-fno-sanitize-recover"
+    )
+
+
+@pytest.fixture(scope="module")
+def m4(tmp_path_factory: pytest.TempPathFactory) -> OnCortexM4:
+    return OnCortexM4(tmp_path_factory.mktemp("m4"), require("arm-none-eabi-gcc", "gcc-arm-none-eabi"))
+
+
+@st.composite
+def _shapes(draw: st.DrawFn) -> Shape:
+    """Convolutions of one group over maps of up to 7×7×9; one in four is a fully connected layer."""
+    c, filters = draw(st.integers(1, 9)), draw(st.integers(1, 19))
+    if draw(st.integers(0, 3)) == 0:
+        return Shape(1, 1, draw(st.integers(1, 40)), filters)
+    size = draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    pad = tuple(draw(st.integers(0, k - 1)) for k in kernel)
+    pad_end = tuple(
+        draw(st.integers(max(0, k - n - p), max(k - 1, k - n - p)))
+        for k, n, p in zip(kernel, size, pad, strict=True)
+    )
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    return Shape(*size, c, filters, kernel, stride, (pad[0], pad[1]), (pad_end[0], pad_end[1]))
+
+
+@st.composite
+def _backward_calls(draw: st.DrawFn) -> Call:
+    """A call whose kernel and memory are still to be set; some filters are selected, perhaps all."""
+    shape = draw(_shapes())
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    extreme = draw(st.booleans())
+    error = _bytes(rng, shape.errors, extreme)
+    error[rng.random(shape.errors) >= draw(st.sampled_from([0.0, 0.1, 1.0]))] = 128
+    tensors: dict[str, NDArray[np.generic]] = {
+        "x": _bytes(rng, shape.h * shape.w * shape.c, extreme),
+        "weights": _bytes(rng, shape.filters * shape.stored, extreme),
+        "error": error,
+    }
+    n_filters = shape.filters
+    if draw(st.booleans()):
+        chosen = draw(st.sets(st.integers(0, shape.filters - 1), min_size=1))
+        tensors["filters"], n_filters = np.array(sorted(chosen), np.uint16), len(chosen)
+    masked = draw(st.booleans())
+    numbers = {
+        **{name: int(rng.integers(0, 256)) for name in ("x_zero", "weight_zero")},
+        **{"mask_low": 40 if masked else -1, "mask_high": 200 if masked else 256},
+        **{"m": int(rng.integers(1 << 14, 1 << 15)), "shift": int(rng.integers(17, 33))},
+        "tracking": int(draw(st.booleans())),
+    }
+    return Call(Kernel.COUNT, shape, tensors, 0, 0, n_filters, numbers)
+
+
+def _bytes(rng: np.random.Generator, n: int, extreme: bool) -> NDArray[np.uint8]:
+    return (
+        rng.choice(np.array([0, 255], np.uint8), n) if extreme else rng.integers(0, 256, n).astype(np.uint8)
+    )
+
+
+@st.composite
+def _forward_calls(draw: st.DrawFn, sums_only: bool = False) -> Call:
+    """Forward passes with groups, a fused pool and both clamps; or of one group, that leave their int32 sums."""
+    shape = draw(_shapes())
+    if not sums_only and shape.kernel != (1, 1) and draw(st.booleans()):
+        groups = draw(st.integers(1, 3))
+        shape = replace(shape, c=shape.c * groups, filters=shape.filters * groups, groups=groups)
+    if not sums_only and min(shape.out) >= 2 and draw(st.booleans()):
+        shape = replace(shape, pool=2)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    extreme, head = draw(st.booleans()), sums_only or (shape.pool == 1 and draw(st.booleans()))
+    tensors: dict[str, NDArray[np.generic]] = {
+        "x": _bytes(rng, shape.h * shape.w * shape.c, extreme),
+        "weights": _bytes(rng, shape.filters * shape.stored, extreme),
+        "bias": rng.integers(-(1 << 22), (1 << 22) + 1, shape.filters).astype(np.int32),
+    }
+    if shape.pool == 2:
+        tensors["argmax"] = np.zeros(-(-shape.errors // 4), np.uint8)
+    lowest, highest = draw(st.sampled_from([(0, 255), (7, 255), (0, 200)]))
+    numbers = {
+        **{name: int(rng.integers(0, 256)) for name in ("x_zero", "weight_zero", "out_zero")},
+        **{"m": int(rng.integers(1 << 14, 1 << 15)), "shift": int(rng.integers(17, 33))},
+        **{"lowest": lowest, "highest": highest, "out_is_int32": int(head)},
+        "tracking": int(draw(st.booleans())),
+    }
+    size = shape.errors * (4 if head else 1)
+    return Call(Kernel.FORWARD, shape, tensors, shape.scratch_bytes(), size, shape.filters, numbers)
+
+
+def _gradient(call: Call, dense: bool) -> Call:
+    if dense:
+        return replace(
+            call, kernel=Kernel.GRADIENT_DENSE, scratch_bytes=call.shape.dense_gradient_bytes(call.n_filters)
+        )
+    size = 4 * call.shape.stored * call.n_filters
+    return replace(call, kernel=Kernel.GRADIENT_SPARSE, out_bytes=size)
+
+
+def _error(call: Call, scratch_bytes: int, dense: bool) -> Call:
+    kernel = Kernel.ERROR_DENSE if dense else Kernel.ERROR_SPARSE
+    size = call.shape.h * call.shape.w * call.shape.c
+    return replace(call, kernel=kernel, scratch_bytes=scratch_bytes, out_bytes=size)
+
+
+def _rows(call: Call, result: Result) -> NDArray[np.int32]:
+    """Return the gradients (n_filters, taps)."""
+    rows = np.frombuffer(result.out, np.int32).reshape(call.n_filters, call.shape.stored)
+    return rows[:, : call.shape.taps]
+
+
+@_SETTINGS
+@given(call=_forward_calls())
+def test_forward_passes_of_both_variants_agree(
+    host: Callable[[Call], Result], m4: OnCortexM4, call: Call
+) -> None:
+    assert m4(call)[:4] == host(call)[:4]
+
+
+@_SETTINGS
+@given(call=_forward_calls(sums_only=True))
+def test_forward_pass_is_its_definition(host: Callable[[Call], Result], call: Call) -> None:
+    shape, n = call.shape, call.numbers
+    pads = [(p, e + shape.kernel[i]) for i, (p, e) in enumerate(zip(shape.pad, shape.pad_end, strict=True))]
+    x = call.tensors["x"].astype(np.int64).reshape(shape.h, shape.w, shape.c) - n["x_zero"]
+    x = np.pad(x, (*pads, (0, 0)))
+    w = call.tensors["weights"].astype(np.int64).reshape(shape.filters, shape.stored)[:, : shape.taps]
+    got = np.frombuffer(host(call).out, np.int32).reshape(*shape.out, shape.filters)
+    for oy, ox in np.ndindex(*shape.out):
+        y, left = oy * shape.stride[0], ox * shape.stride[1]
+        window = x[y : y + shape.kernel[0], left : left + shape.kernel[1]].ravel()
+        assert np.array_equal(
+            got[oy, ox], call.tensors["bias"].astype(np.int64) + (w - n["weight_zero"]) @ window
+        )
+
+
+@_SETTINGS
+@given(call=_backward_calls())
+def test_dense_gradients_are_those_of_the_kernel_that_skips_zeros(
+    host: Callable[[Call], Result], m4: OnCortexM4, call: Call
+) -> None:
+    expected = host(_gradient(call, dense=False))
+    for run, dense in ((m4, False), (host, True), (m4, True)):
+        result = run(_gradient(call, dense))
+        assert np.array_equal(_rows(call, result), _rows(call, expected))
+        assert result.sums == expected.sums
+
+
+@_SETTINGS
+@given(call=_backward_calls(), channels=st.integers(2, 20))
+def test_dense_errors_are_those_of_the_kernel_that_skips_zeros(
+    host: Callable[[Call], Result], m4: OnCortexM4, call: Call, channels: int
+) -> None:
+    sparse = _error(call, call.shape.scratch_bytes(), dense=False)
+    dense = _error(call, call.shape.dense_error_bytes(channels), dense=True)
+    expected = host(sparse)
+    for run, variant in ((m4, sparse), (host, dense), (m4, dense)):
+        result = run(variant)
+        assert result.out == expected.out
+        assert result.numbers == expected.numbers
+
+
+@_SETTINGS
+@given(call=_backward_calls())
+def test_errors_that_are_not_zero_are_counted(
+    host: Callable[[Call], Result], m4: OnCortexM4, call: Call
+) -> None:
+    expected = int(np.count_nonzero(call.tensors["error"] != 128))
+    assert host(call).numbers[0] == m4(call).numbers[0] == expected
