@@ -69,6 +69,28 @@ def _calls(shape: Shape) -> Iterator[tuple[Call, float]]:
             yield _call(kernel, shape, density), density
 
 
+def _crossover(run: OnCortexM4, shape: Shape, sparse: Kernel, dense: Kernel) -> int:
+    """Return the share of errors, in percent, from which the dense kernel takes fewer cycles."""
+    slower, faster = 0, 100
+    while faster - slower > 1:
+        share = (slower + faster) // 2
+        if run(_call(dense, shape, share / 100)).cycles < run(_call(sparse, shape, share / 100)).cycles:
+            faster = share
+        else:
+            slower = share
+    return faster
+
+
+def _print_crossovers(run: OnCortexM4) -> None:
+    for name, shape in _SHAPES.items():
+        error = _crossover(run, shape, Kernel.ERROR_SPARSE, Kernel.ERROR_DENSE)
+        line = f"{name}: dense takes fewer cycles from {error} % of errors not zero (error)"
+        if shape.out != (1, 1):
+            gradient = _crossover(run, shape, Kernel.GRADIENT_SPARSE, Kernel.GRADIENT_DENSE)
+            line += f", {gradient} % (gradient)"
+        print(line)
+
+
 def main() -> None:
     """Measure every kernel on every shape, in the DSP and the portable variant."""
     table = Table(
@@ -96,7 +118,8 @@ def main() -> None:
                     *(f"{n / shape.macs:.2f}" for n in figures),
                     str(call.scratch_bytes),
                 )
-    Console(width=140).print(table)
+        Console(width=140).print(table)
+        _print_crossovers(dsp)
 
 
 if __name__ == "__main__":
