@@ -65,7 +65,8 @@ void fqt_backward_head(const struct fqt_net *net, const struct image_layer *laye
     const struct fqt_mask nothing = {FQT_NOT_CLAMPED_LOW, FQT_NOT_CLAMPED_HIGH};
     const float *error = fqt_tensor_read(net, layer->in);
     if (fqt_is_float(net, layer->error_in)) {
-        memcpy(fqt_tensor_write(net, layer->error_in), error, net->header->n_classes * sizeof *error);
+        /* in a hostile plan they may overlap */
+        memmove(fqt_tensor_write(net, layer->error_in), error, net->header->n_classes * sizeof *error);
     } else {
         quantize_error(net, error, layer->error_in, NULL, nothing);
     }

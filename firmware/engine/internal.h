@@ -144,6 +144,12 @@ static inline void fqt_track(struct fqt_layer_state *state, int32_t acc)
 /* partial.c: the filters that this sample updates; `updated` of the layer's state is their number. */
 struct fqt_selection fqt_select(struct fqt_net *net, uint32_t layer);
 
+/* backward_integer.c: a uint8 layer's error goes down, its gradients are added up. */
+void fqt_propagate_integer(struct fqt_net *net, uint32_t layer, const struct fqt_geometry *g,
+                           struct fqt_selection selection);
+void fqt_accumulate_integer(struct fqt_net *net, uint32_t layer, const struct fqt_geometry *g,
+                            struct fqt_selection selection);
+
 /* maps.c: layers without weights. */
 void fqt_forward_map(struct fqt_net *net, uint32_t layer);
 void fqt_backward_map(struct fqt_net *net, uint32_t layer);

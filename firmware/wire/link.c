@@ -266,7 +266,8 @@ void link_start(struct link *link, const struct link_memory *memory, const uint8
     link->memory = *memory;
     link->max_frame_bytes = WIRE_ENCODED_BYTES(memory->slot_stride);
     start_receiver(link);
-    memcpy(link->body + WIRE_HEADER_BYTES, payload, bytes);
+    if (bytes > 0)
+        memcpy(link->body + WIRE_HEADER_BYTES, payload, bytes);
     /* A lone 0x00 first: it closes the frame that a reset may have cut short. */
     uint8_t *frame = link->frames[1];
     frame[0] = 0;

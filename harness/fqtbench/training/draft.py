@@ -16,6 +16,8 @@ from fqtbench.training.options import Options
 from fqtbench.training.plan import Buffer, Kind
 
 _FIXED_ERROR_SCALE: Final = 1 / 127  # errors within −1..1
+_FILTERS_AT_ONCE: Final = 8
+_CHANNELS_AT_ONCE: Final = 16
 _ELEMENT_BYTES: Final = {
     TensorType.U8: 1,
     TensorType.I8: 1,
@@ -37,6 +39,7 @@ class Draft:
         seed: int,
         quantization: tuple[float, int],
         weights: GivenWeights | None,
+        spare_scratch_bytes: int,
     ) -> None:
         self.layers, self.options, self.seed = layers, options, seed
         self._batch, self._has_momentum, self._given = batch, momentum > 0, weights
@@ -63,7 +66,9 @@ class Draft:
         )  # fmt: skip
         self._output[INPUT], self._errors[INPUT], self._masks[INPUT] = self.input, [], (False, False)
         self._needs_error[INPUT] = self._varies[INPUT] = False
-        self.scratch = self._shared("scratch", max(scratch_bytes(layer) for layer in layers))
+        needed = max(scratch_bytes(layer) for layer in layers)
+        wanted = max(dense_scratch_bytes(layer) for layer in layers)
+        self.scratch = self._shared("scratch", max(needed, min(wanted, spare_scratch_bytes)))
         widest = max((layer.filters for layer in layers if layer.train != "none"), default=0)
         partial = options.partial != im.PartialRule.FULL
         self.selection = self._shared("selection", 6 * widest) if partial and widest else im.NONE
@@ -351,3 +356,18 @@ def scratch_bytes(layer: Layer) -> int:
         n_rows = layer.kernel[0] + (layer.stride[0] if layer.pooled else 0)
         row_values = n_rows * layer.in_shape[1] * layer.in_shape[2]
     return max(2 * 2 * stored, 4 * layer.taps, 4 * row_values)
+
+
+def dense_scratch_bytes(layer: Layer) -> int:
+    """Bytes of scratch with which the dense backward kernels work best; kernels/dense.h has the formulas.
+
+    With less they take fewer filters or channels at a time, and with too little the engine does without them.
+    """
+    if not layer.has_weights or layer.is_float or layer.pooled or layer.groups > 1 or layer.train == "none":
+        return 0
+    stored = -layer.taps % 4 + layer.taps
+    if layer.type == LayerType.FULLY_CONNECTED:
+        return 6 * layer.filters + 12
+    rows, columns = (-(-size // stride) for size, stride in zip(layer.kernel, layer.stride, strict=True))
+    n = -(-layer.filters * rows * columns // 4) * 4
+    return max(18 * stored + (4 * stored + 4) * _FILTERS_AT_ONCE, (4 + _CHANNELS_AT_ONCE) * n)

@@ -1,0 +1,196 @@
+/* Backward pass of uint8 layers with weights: by kernels that skip zeros, or by ones that multiply every error. */
+#include "internal.h"
+#include "kernels/convolution.h"
+#include "kernels/dense.h"
+
+#define LEAST_FILTERS 2u /* a dense gradient of fewer isn't worth its windows */
+
+/* Fold a sample's gradients into the 12-bit ones of the plane, saturating. */
+static void fold(int16_t *plane, const int32_t *acc, uint32_t n, struct fqt_multiplier by)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t gradient = (plane[i] >> FQT_RESIDUAL_BITS) + fqt_scale_rounded(acc[i], by);
+        gradient = fqt_clamp(gradient, -FQT_GRADIENT_LIMIT, FQT_GRADIENT_LIMIT);
+        plane[i] = (int16_t)(gradient * FQT_RESIDUAL_ONE + (plane[i] & (FQT_RESIDUAL_ONE - 1)));
+    }
+}
+
+static void add_as_floats(float *plane, const int32_t *acc, uint32_t n, float unit)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        plane[i] = plane[i] + unit * (float)acc[i];
+    }
+}
+
+/* What becomes of a filter's int32 gradients: added to the mini-batch, or at batch 1 applied at once. */
+static void take_gradient(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g, uint32_t filter,
+                          const int32_t *acc, float unit)
+{
+    const struct image_layer *layer = &net->layers[index];
+    uint8_t type = layer->plane != IMAGE_NONE ? net->tensors[layer->plane].dtype : (uint8_t)IMAGE_I8;
+    if (type == IMAGE_I8) {
+        fqt_update_at_once(net, index, filter, acc, unit);
+    } else if (type == IMAGE_F32) {
+        float *plane = fqt_tensor_write(net, layer->plane);
+        add_as_floats(plane + filter * g->stored, acc, g->taps, unit);
+    } else {
+        int16_t *plane = fqt_tensor_write(net, layer->plane);
+        unit = unit * fqt_power_of_two(-net->layer_state[index].gradient_exponent);
+        fold(plane + filter * g->stored, acc, g->taps, fqt_requantize_multiplier(unit));
+    }
+}
+
+/* Whether the errors of a layer are many enough for a dense kernel. */
+static bool is_dense(const struct fqt_net *net, const struct image_layer *layer, uint32_t share)
+{
+    uint32_t n = fqt_count(&net->tensors[layer->error_out]);
+    return fqt_is_dense(fqt_count_errors(fqt_tensor_read(net, layer->error_out), n), n, share);
+}
+
+/* Whether the dense kernels know the layer. */
+static bool has_dense_kernels(const struct fqt_geometry *g)
+{
+    return g->pool == 1u && g->group_filters == g->filters;
+}
+
+/* Filters whose gradients the dense kernel can find at once in the layer's scratch. */
+static uint32_t filters_at_once(const struct fqt_net *net, const struct image_layer *layer, const struct fqt_geometry *g)
+{
+    uint64_t bytes = net->tensors[layer->scratch].bytes, windows = fqt_dense_gradient_bytes(g, 0);
+    uint64_t filter = (fqt_dense_gradient_bytes(g, 2) - windows) / 2u;
+    uint64_t n = bytes > windows ? (bytes - windows) / filter & ~1ull : 0u;
+    return n < g->filters ? (uint32_t)n : g->filters;
+}
+
+static void add_bias_gradient(const struct fqt_net *net, const struct image_layer *layer, uint32_t filter, int32_t sum)
+{
+    float *gradient = fqt_tensor_write(net, layer->bias_step);
+    gradient[filter] = gradient[filter] + net->tensor_state[layer->error_out].scale * (float)sum;
+}
+
+/* The selection in parts of `at_once` filters. */
+static void accumulate_dense(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
+                             struct fqt_selection selection, uint32_t at_once, float unit)
+{
+    const struct image_layer *layer = &net->layers[index];
+    const uint8_t *error = fqt_tensor_read(net, layer->error_out);
+    for (uint32_t first = 0; first < selection.n; first += at_once) {
+        uint32_t n = selection.n - first < at_once ? selection.n - first : at_once;
+        const struct fqt_dense_gradient_job job = {
+            .x = fqt_tensor_read(net, layer->in),
+            .error = selection.list == NULL ? error + first : error, /* all filters: the part begins at `first` */
+            .x_zero = net->tensor_state[layer->in].zero_point,
+            .selection = {selection.list == NULL ? NULL : selection.list + first, n},
+            .scratch = fqt_tensor_write(net, layer->scratch),
+        };
+        struct fqt_dense_gradient gradient = fqt_dense_gradient(g, &job);
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t f = fqt_selected(&selection, first + i);
+            add_bias_gradient(net, layer, f, gradient.sums[i]);
+            take_gradient(net, index, g, f, gradient.rows + i * g->stored, unit);
+        }
+    }
+}
+
+static void accumulate_sparse(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
+                              struct fqt_selection selection, float unit)
+{
+    const struct image_layer *layer = &net->layers[index];
+    bool trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0;
+    const struct fqt_gradient_job job = {
+        .x = fqt_tensor_read(net, layer->in),
+        .error = fqt_tensor_read(net, layer->error_out),
+        .argmax = g->pool == 2u ? fqt_tensor_read(net, layer->argmax) : NULL,
+        .acc = fqt_tensor_write(net, layer->scratch),
+        .x_zero = net->tensor_state[layer->in].zero_point,
+    };
+    for (uint32_t i = 0; i < selection.n; i++) {
+        uint32_t f = fqt_selected(&selection, i);
+        int32_t sum = trained ? fqt_convolution_gradient(g, &job, f) : fqt_error_sum(g, job.error, f);
+        add_bias_gradient(net, layer, f, sum);
+        if (trained) {
+            take_gradient(net, index, g, f, job.acc, unit);
+        }
+    }
+}
+
+void fqt_accumulate_integer(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
+                            struct fqt_selection selection)
+{
+    const struct image_layer *layer = &net->layers[index];
+    float unit = net->tensor_state[layer->error_out].scale * net->tensor_state[layer->in].scale;
+    uint32_t at_once = filters_at_once(net, layer, g);
+    if ((layer->flags & IMAGE_FLAG_TRAINED) != 0 && layer->type == IMAGE_CONVOLUTION && has_dense_kernels(g) &&
+        at_once >= LEAST_FILTERS && is_dense(net, layer, FQT_DENSE_GRADIENT_SHARE)) {
+        accumulate_dense(net, index, g, selection, at_once, unit);
+    } else {
+        accumulate_sparse(net, index, g, selection, unit);
+    }
+}
+
+static int32_t propagate_sparse(const struct fqt_net *net, const struct image_layer *layer,
+                                const struct fqt_geometry *g, struct fqt_selection selection,
+                                struct fqt_multiplier by, bool tracking)
+{
+    const struct fqt_error_job job = {
+        .x = fqt_tensor_read(net, layer->in),
+        .error = fqt_tensor_read(net, layer->error_out),
+        .argmax = g->pool == 2u ? fqt_tensor_read(net, layer->argmax) : NULL,
+        .weights = fqt_tensor_read(net, layer->weights),
+        .error_in = fqt_tensor_write(net, layer->error_in),
+        .scratch = fqt_tensor_write(net, layer->scratch),
+        .weight_zero = net->tensor_state[layer->weights].zero_point,
+        .selection = selection,
+        .mask = fqt_mask_of_input(net, layer),
+        .by = by,
+        .tracking = tracking,
+    };
+    return fqt_convolution_error(g, &job);
+}
+
+static int32_t propagate_dense(const struct fqt_net *net, const struct image_layer *layer,
+                               const struct fqt_geometry *g, struct fqt_selection selection,
+                               struct fqt_multiplier by, bool tracking)
+{
+    const struct fqt_dense_error_job job = {
+        .x = fqt_tensor_read(net, layer->in),
+        .error = fqt_tensor_read(net, layer->error_out),
+        .weights = fqt_tensor_read(net, layer->weights),
+        .error_in = fqt_tensor_write(net, layer->error_in),
+        .weight_zero = net->tensor_state[layer->weights].zero_point,
+        .selection = selection,
+        .mask = fqt_mask_of_input(net, layer),
+        .by = by,
+        .tracking = tracking,
+        .scratch = fqt_tensor_write(net, layer->scratch),
+        .scratch_bytes = net->tensors[layer->scratch].bytes,
+    };
+    return fqt_dense_error(g, &job);
+}
+
+void fqt_propagate_integer(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
+                           struct fqt_selection selection)
+{
+    const struct image_layer *layer = &net->layers[index];
+    struct fqt_layer_state *state = &net->layer_state[index];
+    struct fqt_tensor_state *in = &net->tensor_state[layer->error_in];
+    const struct fqt_tensor_state *out = &net->tensor_state[layer->error_out];
+    float weight_scale = net->tensor_state[layer->weights].scale, ratio;
+    bool tracking = net->tracking && net->header->error_ranges == IMAGE_ERRORS_TRACKED;
+    if (net->header->error_ranges == IMAGE_ERRORS_FIXED) {
+        ratio = in->scale / out->scale;
+    } else {
+        float least = FQT_HEADROOM * weight_scale;
+        ratio = state->error_ratio > least ? state->error_ratio : least;
+        in->scale = ratio * out->scale;
+    }
+    struct fqt_multiplier by = fqt_requantize_multiplier(weight_scale / ratio);
+    bool dense = has_dense_kernels(g) &&
+                 net->tensors[layer->scratch].bytes >= fqt_dense_error_bytes(g, FQT_DENSE_ERROR_LEAST) &&
+                 (layer->type == IMAGE_FULLY_CONNECTED || is_dense(net, layer, FQT_DENSE_ERROR_SHARE));
+    int32_t largest = dense ? propagate_dense(net, layer, g, selection, by, tracking)
+                            : propagate_sparse(net, layer, g, selection, by, tracking);
+    if (tracking && largest > 0) {
+        state->error_ratio = fqt_follow(ratio, (float)largest * weight_scale / 127.0f);
+    }
+}
