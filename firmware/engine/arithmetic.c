@@ -7,6 +7,7 @@ float fqt_exp_nonpositive(float x)
     if (!(x >= -87.0f)) { /* a NaN too */
         return 0.0f;
     }
+    x = x < 0.0f ? x : 0.0f; /* logits that are not finite may give more */
     /* x = n ln 2 + r; ln 2 in two parts, the first of 9 bits so that n * part is exact */
     float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
     float r = x - n * 0.693359375f;

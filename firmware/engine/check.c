@@ -132,6 +132,26 @@ static bool argmax_good(const struct fqt_net *net, const struct image_layer *lay
                                            net->tensors[layer->out].dtype == IMAGE_U8);
 }
 
+/* Folded biases that are computed are clamped; those that come with the image must be small as well. */
+static bool folded_bias_good(const struct fqt_net *net, uint32_t tensor, uint32_t filters)
+{
+    if (!readable(net, tensor, IMAGE_I32, 4ull * filters)) {
+        return false;
+    }
+    const struct image_tensor *t = &net->tensors[tensor];
+    if (t->region != IMAGE_REGION_IN_IMAGE) {
+        return true;
+    }
+    for (uint32_t f = 0; f < filters; f++) {
+        int32_t bias;
+        memcpy(&bias, net->image + t->init_offset + 4u * f, sizeof bias);
+        if (bias > (int32_t)LARGEST_BIAS || bias < -(int32_t)LARGEST_BIAS) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool integer_weights_good(const struct fqt_net *net, const struct image_layer *layer)
 {
     struct fqt_geometry g = fqt_geometry_of(net, layer);
@@ -139,7 +159,7 @@ static bool integer_weights_good(const struct fqt_net *net, const struct image_l
     uint64_t stored = (uint64_t)g.filters * g.stored;
     uint8_t plane = layer->plane < net->header->n_tensors ? net->tensors[layer->plane].dtype : (uint8_t)IMAGE_I8;
     bool at_once = plane == IMAGE_I8;
-    if (g.stored % 4u != 0 || !readable(net, layer->bias_folded, IMAGE_I32, 4ull * g.filters) ||
+    if (g.stored % 4u != 0 || !folded_bias_good(net, layer->bias_folded, g.filters) ||
         !in_arena(net, layer->scratch, IMAGE_I32, fqt_scratch_bytes(&g)) || !bounds_good(&g) ||
         !argmax_good(net, layer)) {
         return false;
