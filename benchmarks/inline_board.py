@@ -47,13 +47,13 @@ def samples(n: int) -> Iterator[tuple[bytes, int]]:
 
 
 @contextmanager
-def inline_board() -> Iterator[tuple[Nrf52840, Device]]:
-    """Run firmware and model image on a chip of this process, in a thread of its own."""
+def inline_board(image: bytes | None = None) -> Iterator[tuple[Nrf52840, Device]]:
+    """Run the firmware and an image, by default that of `compiled`, on a chip of this process, in its own thread."""
     line = PtyLine()
     chip = Nrf52840(line, device_id=1)
     for segment in elf_segments(share("firmware/prebuilt") / "nrf52840.elf"):
         chip.program(segment.address, segment.data)
-    chip.program(IMAGE_ORIGIN, compiled().image)
+    chip.program(IMAGE_ORIGIN, compiled().image if image is None else image)
     chip.reset(halt=False)
     ended = threading.Event()
 

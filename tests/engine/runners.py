@@ -20,7 +20,7 @@ from tests.tools import require
 _FIRMWARE: Final = Path(__file__).resolve().parents[2] / "firmware"
 _RUNNER: Final = Path(__file__).with_name("runner")
 _BUILD_DEADLINE_S: Final = 180
-_RUN_DEADLINE_S: Final = 280
+_RUN_DEADLINE_S: Final = 600
 DOES_NOT_FIT: Final = 0xFFFF
 _WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 _FLOATS: Final = ("-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-strict-aliasing")

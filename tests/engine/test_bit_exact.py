@@ -3,6 +3,7 @@
 import ctypes
 import os
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from fqtbench.training.compile import Memory
@@ -12,6 +13,8 @@ from tests.engine.networks import Case, cases
 
 # CI asks for more cases than a desk does; the bound is stated where it is run.
 _CASES = int(os.environ.get("FQTBENCH_ENGINE_CASES", "150"))
+
+pytestmark = pytest.mark.timeout(1800)
 
 
 @settings(max_examples=_CASES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -18,7 +18,7 @@ from tests.engine.runners import CORTEX_M0, CORTEX_M4, DOES_NOT_FIT, Emulated, J
 
 _CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "150")) // 4, 30)
 _SAMPLES = 12
-_SLACK_BYTES = 8
+pytestmark = pytest.mark.timeout(900)
 
 
 class Expected(NamedTuple):
