@@ -70,7 +70,7 @@ static bool map_good(const struct fqt_net *net, uint32_t tensor, uint8_t dtype)
     const struct image_tensor *t = &net->tensors[tensor];
     uint64_t count = (uint64_t)t->h * t->w * t->c;
     return count > 0 && t->dtype == dtype && t->region != IMAGE_REGION_IN_IMAGE &&
-           t->bytes == count * element_bytes[dtype];
+           (t->flags & IMAGE_TRAINED_STATE) == 0 && t->bytes == count * element_bytes[dtype];
 }
 
 static bool writable_map(const struct fqt_net *net, uint32_t tensor, uint8_t dtype)
@@ -350,6 +350,37 @@ static bool exclusive(const struct fqt_net *net, uint32_t region, uint64_t offse
     return true;
 }
 
+static bool is_scratch(const struct fqt_net *net, uint32_t tensor)
+{
+    for (uint32_t i = 0; i < net->header->n_layers; i++) {
+        if (net->layers[i].scratch == tensor || net->layers[i].selection == tensor) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a scratch or selection is anything else to any layer: what one of them writes there, another would read. */
+static bool has_another_role(const struct fqt_net *net, uint32_t tensor)
+{
+    for (uint32_t i = 0; i < net->header->n_layers; i++) {
+        const struct image_layer *l = &net->layers[i];
+        const uint16_t others[] = {l->in, l->other, l->out, l->error_in, l->error_other, l->error_out, l->weights,
+                                   l->plane, l->velocity, l->bias, l->bias_step, l->bias_folded, l->argmax};
+        for (uint32_t j = 0; j < sizeof others / sizeof others[0]; j++) {
+            if (others[j] == tensor) {
+                return true;
+            }
+        }
+        for (uint32_t j = 0; j < net->header->n_layers; j++) {
+            if (l->scratch == tensor && net->layers[j].selection == tensor) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* What lives as long as the network shares its bytes with nothing: states, buffers, trained tensors, scratch. */
 static bool state_exclusive(const struct fqt_net *net, uint32_t *detail)
 {
@@ -373,11 +404,11 @@ static bool state_exclusive(const struct fqt_net *net, uint32_t *detail)
     }
     for (uint32_t i = 0; i < h->n_tensors; i++) {
         const struct image_tensor *t = &net->tensors[i];
-        bool scratch = false;
-        for (uint32_t j = 0; j < h->n_layers; j++) {
-            scratch |= net->layers[j].scratch == i || net->layers[j].selection == i;
-        }
+        bool scratch = is_scratch(net, i);
         *detail = i;
+        if (scratch && has_another_role(net, i)) {
+            return false;
+        }
         if (t->region < FQT_MAX_REGIONS && (scratch || (t->flags & IMAGE_TRAINED_STATE) != 0) &&
             !exclusive(net, t->region, t->offset, t->bytes, i)) {
             return false;

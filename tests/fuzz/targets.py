@@ -98,7 +98,7 @@ def fuzz(target: Target, folder: Path, seconds: int) -> str:
             str(build(target, folder)),
             str(corpus),
             f"-max_total_time={seconds}",
-            "-timeout=20",
+            "-timeout=60",
             "-max_len=16384",
         ),
         *("-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={folder}/{target.name}-"),
