@@ -21,6 +21,9 @@ static bool tensor_good(const struct fqt_net *net, const struct image_tensor *t)
     if (t->dtype > IMAGE_I8 || t->bytes % element_bytes[t->dtype] != 0) {
         return false;
     }
+    if (t->dtype == IMAGE_I32 && !finite_positive(t->scale)) {
+        return false;
+    }
     if (t->dtype == IMAGE_U8 && (t->zero_point < 0 || t->zero_point > 255 || !finite_positive(t->scale))) {
         return false;
     }

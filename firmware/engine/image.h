@@ -116,7 +116,8 @@ enum {
     IMAGE_FLAG_MASK_INPUT = 32,  /* error_in is zero where a folded ReLU clamped `in` */
     IMAGE_FLAG_MASK_INPUT_HIGH = 64, /* with MASK_INPUT: a ReLU6 */
     IMAGE_FLAG_MASK_OTHER = 128,
-    IMAGE_FLAG_MASK_OTHER_HIGH = 256
+    IMAGE_FLAG_MASK_OTHER_HIGH = 256,
+    IMAGE_FLAG_WHOLE = 512       /* never updated in part */
 };
 
 enum {

@@ -90,7 +90,7 @@ struct fqt_selection fqt_select(struct fqt_net *net, uint32_t index)
     uint32_t filters = net->tensors[layer->weights].h;
     struct fqt_selection selection = {NULL, filters};
     net->layer_state[index].updated = (uint16_t)filters;
-    if (header->partial == IMAGE_FULL) {
+    if (header->partial == IMAGE_FULL || (layer->flags & IMAGE_FLAG_WHOLE) != 0) {
         return selection;
     }
     uint32_t *importance = fqt_tensor_write(net, layer->selection);

@@ -1,7 +1,7 @@
 """A trained network as a quantized ONNX file in QDQ form, as onnxruntime and vendors' converters take it.
 
-Input ``input``: float32 (N, C, H, W) in real units (a pixel's 0..255 as 0..1), N free. The first node quantizes it
-with the training's own scale, so that samples seen in training give the same integers. Output ``logits``: float32
+Input ``input``: float32 (N, C, H, W) in real units (a pixel's 0..255 as 0..1), N free. Unless all is float32, the first
+node quantizes it with the training's own scale, so that samples seen in training give the same integers. Output ``logits``: float32
 (N, classes). Activations and weights are uint8 per tensor, biases int32 with scale s_x·s_w; float32 layers stay so.
 
 The board requantizes by a multiplier of 15 bits and rounds halves up; onnxruntime divides floats and rounds halves to
@@ -53,7 +53,10 @@ class _Writer:
             int, Shape | None
         ] = {}  # layer -> shape of the map that its row was, in ONNX order C, H, W
         self._is_row: dict[int, bool] = {INPUT: False}
-        self._value[INPUT] = self._requantized("input", INPUT_NAME, network.input)
+        quantized = any(layer.output is not None for layer in network.layers)
+        self._value[INPUT] = (
+            self._requantized("input", INPUT_NAME, network.input) if quantized else INPUT_NAME
+        )
         self._row_of[INPUT] = None
         for index, layer in enumerate(network.layers):
             self._add_layer(index, layer)

@@ -159,6 +159,8 @@ class Draft:
             flags |= LayerFlag.RELU6
         if layer.train != "none":
             flags |= LayerFlag.BIAS_TRAINED | (LayerFlag.TRAINED if layer.train == "all" else LayerFlag(0))
+        if self.options.whole_head and layer.has_weights and self._is_head(number):
+            flags |= LayerFlag.WHOLE
         for source, masks in (
             (layer.source, (LayerFlag.MASK_INPUT, LayerFlag.MASK_INPUT_HIGH)),
             (layer.other, (LayerFlag.MASK_OTHER, LayerFlag.MASK_OTHER_HIGH)),
@@ -175,9 +177,9 @@ class Draft:
 
     def _has_range(self, number: int, layer: Layer) -> bool:
         own = layer.has_weights or layer.type == LayerType.ADD
-        return own and not layer.is_float and not self._gives_logits(number)
+        return own and not layer.is_float and not self._is_head(number)
 
-    def _gives_logits(self, number: int) -> bool:
+    def _is_head(self, number: int) -> bool:
         return (
             number + 1 < len(self.layers) and self.layers[number + 1].type == LayerType.SOFTMAX_CROSS_ENTROPY
         )
@@ -207,7 +209,7 @@ class Draft:
             out = self._output[layer.source]
         else:
             dtype = TensorType.F32 if layer.is_float else TensorType.U8
-            if self._gives_logits(number) and not layer.is_float:
+            if self._is_head(number) and not layer.is_float:
                 dtype = TensorType.I32
             out = self._tensor(f"{layer.name} out", dtype, layer.out_shape)
             if layer.type == LayerType.FLATTEN:

@@ -54,6 +54,7 @@ class LayerFlag(IntFlag):
     MASK_INPUT_HIGH = 64  # with MASK_INPUT: ReLU6
     MASK_OTHER = 128
     MASK_OTHER_HIGH = 256
+    WHOLE = 512  # never updated in part
 
 
 class Normalization(IntEnum):

@@ -16,7 +16,10 @@ _PAPER_RANGES = Ranges(weights="dynamic", activations="calibrated", errors="fixe
 
 @dataclass(frozen=True)
 class Options:
-    """The choices, as the model image names them. `float_gradient`: gradients are summed in float32."""
+    """The choices, as the model image names them.
+
+    `float_gradient`: gradients are summed in float32. `whole_head`: partial updates leave the head alone.
+    """
 
     normalization: Normalization
     rounding: Rounding
@@ -28,6 +31,7 @@ class Options:
     lambda_min: float
     lambda_max: float
     float_gradient: bool
+    whole_head: bool
     warnings: tuple[str, ...]
 
 
@@ -56,5 +60,6 @@ def options_of(training: TrainingSpec) -> Options:
         lambda_min=1.0 if partial is None else partial.lambda_min,
         lambda_max=1.0 if partial is None else partial.lambda_max,
         float_gradient=paper,
+        whole_head=not paper,
         warnings=warnings,
     )

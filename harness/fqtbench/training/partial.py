@@ -25,13 +25,14 @@ def select(state: State, number: int, error: Values) -> NDArray[np.int64]:
     filters = error.shape[1]
     count = filters
     importance = _importance(error)
-    if header["partial"] != im.PartialRule.FULL:
+    whole = bool(state.image.layers[number]["flags"] & im.LayerFlag.WHOLE)
+    if header["partial"] != im.PartialRule.FULL and not whole:
         share = F32(header["lambda_min"])
         if header["partial"] == im.PartialRule.DYNAMIC:
             share = _dynamic_share(state, number, importance)
         count = min(max(int(share * F32(filters)), 1), filters)
     layer_state["updated"] = count
-    if header["partial"] == im.PartialRule.RANDOM_K:
+    if header["partial"] == im.PartialRule.RANDOM_K and not whole:
         stream = number + _SELECTION_STREAM
         importance = ar.random_rows(int(header["seed"]), state.step, stream, filters, 1)[:, 0] >> 1
     order = np.argsort(-importance.astype(np.float64), kind="stable")[:count]
