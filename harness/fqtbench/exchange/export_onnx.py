@@ -2,7 +2,8 @@
 
 Input ``input``: float32 (N, C, H, W) in real units (a pixel's 0..255 as 0..1), N free. Unless all is float32, the first
 node quantizes it with the training's own scale, so that samples seen in training give the same integers. Output
-``logits``: float32 (N, classes). Activations and weights are uint8 per tensor, biases int32 with scale s_x·s_w; float32 layers stay so.
+``logits``: float32 (N, classes). Activations and weights are uint8 per tensor, biases int32 with scale s_x·s_w; float32
+layers stay so.
 
 The board requantizes by a multiplier of 15 bits and rounds halves up; onnxruntime divides floats and rounds halves to
 even. A quantized activation may therefore differ by one quantum (docs/onnx.md says what that means for predictions).
