@@ -115,7 +115,8 @@ def main() -> None:
         f"float32 {mean['right_before_float32']:.1f} → {mean['right_after_float32']:.1f} %"
     )
     bound = "uint8 within 2 points of float32"
-    keep("arm_swap", Promise(12, what, bound, value, regained["uint8"] > regained["float32"] - 2.0,
+    within = bool(regained["uint8"] > regained["float32"] - 2.0)
+    keep("arm_swap", Promise(12, what, bound, value, within,
                              "python -m benchmarks.arm_swap"))  # fmt: skip
 
 
