@@ -47,7 +47,6 @@ def on_block(engine: Any, address: int, size: int, table: Any) -> None:
         now += t[TAKEN_CYCLES]
         t[i + types.uint64(3)] += 1
     t[NOW] = now + cycles
-    t[INSTRUCTIONS] += t[i + types.uint64(1)]
     t[i + types.uint64(2)] += 1
     t[PREVIOUS_END] = types.int64(a) + types.int64(size)
 

@@ -141,7 +141,8 @@ class Cpu:
     @property
     def instructions(self) -> int:
         """Instructions executed since power-on."""
-        return int(self._table[INSTRUCTIONS])
+        counted = self._blocks[:, 1] @ self._blocks[:, 2]
+        return int(self._table[INSTRUCTIONS] + counted)
 
     def stop_by(self, deadline: int) -> None:
         """Bring the deadline forward; callable while the CPU runs, from a register access."""
@@ -293,7 +294,9 @@ class Cpu:
         """Price a block; return its code."""
         code = bytes(self.engine.mem_read(address, size))
         cycles, instructions = self._price(code, address)
-        self._blocks[self._index(address), :2] = max(cycles, 1), instructions
+        row = self._blocks[self._index(address)]
+        self._table[INSTRUCTIONS] += (row[1] - instructions) * row[2]  # what was counted stays
+        row[:2] = max(cycles, 1), instructions
         self._sizes[address] = size
         if address >= self._memory.ram_base:
             self._watch_ram(address, size)
@@ -326,7 +329,9 @@ class Cpu:
         if not self._blocks[lowest : last + 1, 1].any():
             return
         for block in [a for a, n in self._sizes.items() if a < address + size and address < a + n]:
-            self._blocks[self._index(block)] = 0
+            row = self._blocks[self._index(block)]
+            self._table[INSTRUCTIONS] += row[1] * row[2]
+            row[:] = 0
             del self._sizes[block]
         self.engine.ctl_remove_cache(address, address + size)
 
