@@ -12,7 +12,7 @@ from tests.engine.native import Engine
 from tests.engine.networks import Case, cases
 
 # CI asks for more cases than a desk does; the bound is stated where it is run.
-_CASES = int(os.environ.get("FQTBENCH_ENGINE_CASES", "150"))
+_CASES = int(os.environ.get("FQTBENCH_ENGINE_CASES", "80"))
 
 pytestmark = pytest.mark.timeout(1800)
 

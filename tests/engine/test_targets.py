@@ -16,7 +16,7 @@ from fqtbench.training.reference import Trainer
 from tests.engine.networks import Case, cases
 from tests.engine.runners import CORTEX_M0, CORTEX_M4, DOES_NOT_FIT, Emulated, Job, Machine, Sanitized, Steps
 
-_CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "150")) // 4, 30)
+_CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "80")) // 4, 30)
 _SAMPLES = 12
 pytestmark = pytest.mark.timeout(900)
 

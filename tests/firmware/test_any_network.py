@@ -14,7 +14,7 @@ from benchmarks.inline_board import inline_board
 
 pytestmark = pytest.mark.timeout(900)
 
-_CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "150")) // 10, 6)
+_CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "80")) // 10, 6)
 
 
 @settings(max_examples=_CASES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

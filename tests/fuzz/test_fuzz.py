@@ -7,7 +7,7 @@ import pytest
 
 from tests.fuzz.targets import TARGETS, Target, fuzz
 
-_SECONDS = int(os.environ.get("FQTBENCH_FUZZ_SECONDS", "10"))
+_SECONDS = int(os.environ.get("FQTBENCH_FUZZ_SECONDS", "5"))
 _LEAST_INPUTS = 200
 
 
