@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from fqtbench.wire.frames import PROTOCOL_VERSION
 from tests.tools import require
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
@@ -84,7 +85,7 @@ def test_the_manifest_describes_the_elf() -> None:
     assert listed["sha256"] == hashlib.sha256(elf.read_bytes()).hexdigest()
     assert listed["section_bytes"] == sizes
     assert listed["stack_bytes"] == sizes[".stack"]
-    assert listed["protocol"] == 1
+    assert listed["protocol"] == PROTOCOL_VERSION
 
 
 def test_it_needs_no_doubles_heap_or_libm(built: Path) -> None:

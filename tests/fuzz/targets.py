@@ -101,7 +101,12 @@ def fuzz(target: Target, folder: Path, seconds: int) -> str:
             "-timeout=60",
             "-max_len=16384",
         ),
-        *("-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={folder}/{target.name}-"),
+        *(
+            "-rss_limit_mb=0",
+            "-malloc_limit_mb=2048",
+            "-print_final_stats=1",
+            f"-artifact_prefix={folder}/{target.name}-",
+        ),
     ]
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", timeout=seconds + _GRACE_S, check=False
