@@ -59,7 +59,12 @@ static void copy_rows(const struct fqt_patches *p, const uint8_t *from, uint8_t 
 {
     uint32_t n = p->columns * p->cell, pitch = p->w * p->c;
     uint8_t *end = to + p->stored;
+    bool in_words = p->rows * n + ((n + 3u) & ~3u) <= p->stored + 2u * n; /* the last but one row ends in `to` */
     for (uint32_t row = p->rows; row > 1u; row--, to += n, from += pitch) {
+        if (!in_words) {
+            fqt_copy(to, from, n);
+            continue;
+        }
         for (uint32_t i = 0; i < n; i += 4u) {
             fqt_copy_word(to + i, from + i);
         }
