@@ -195,3 +195,17 @@ def cases(draw: st.DrawFn, n_samples: int = 24) -> Case:
     y = rng.integers(0, n_classes, n_samples).astype(np.uint16)
     quantization = draw(st.sampled_from([(1 / 255, 0), (8 / 255, 128)]))
     return Case(network, _training(draw), x, y, n_classes, seed, quantization)
+
+
+def between_windows() -> Case:
+    """Return a case whose strides leave inputs that no window covers, above and beside those that one does."""
+    layers = [
+        {"type": "depthwise_conv2d", "kernel": 1},
+        {"type": "conv2d", "filters": 7, "kernel": [2, 1], "stride": 3},
+        {"type": "conv2d", "filters": 3, "kernel": [1, 2], "stride": [2, 1], "padding": "same"},
+        {"type": "fully_connected", "units": 2, "activation": "linear"},
+    ]
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(0, 256, (12, 9, 9, 5)).astype(np.uint8), rng.integers(0, 2, 12).astype(np.uint16)
+    network = NetworkSpec.model_validate({"layers": layers})
+    return Case(network, TrainingSpec(batch=1), x, y, 2, 3, (1 / 255, 0))

@@ -122,7 +122,7 @@ CORTEX_M4: Final = Machine(
 )
 # A micro:bit: nRF51822 with a Cortex-M0, 256 KB of flash, 16 KB of RAM (nRF51822 PS v3.1).
 CORTEX_M0: Final = Machine(
-    "microbit", ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"), 1 << 18, 1 << 14, 6000, 7200, 512
+    "microbit", ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"), 1 << 18, 1 << 14, 6000, 6600, 512
 )
 
 

@@ -196,7 +196,10 @@ static struct phase phase_of(const struct fqt_geometry *g, uint32_t n_filters, u
     p.rows = steps(g->kernel_h, g->stride_h, p.first_ky);
     p.columns = steps(g->kernel_w, g->stride_w, p.first_kx);
     p.n = rounded_up(p.rows * p.columns * n_filters);
-    p.n = p.n != 0 ? p.n : 4u; /* inputs between windows: one step over zeros, because the loops have at least one */
+    if (p.n == 0) { /* inputs between windows: one step over zeros, because the loops have at least one */
+        p.rows = p.columns = 0;
+        p.n = 4u;
+    }
     return p;
 }
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* Windows of `rows` x `columns` over map(H,W,C), of which each cell gives `cell` channels from the first one on;
- * `stored` = rows*columns*cell rounded up to 4. */
+ * `stored` >= rows*columns*cell, a multiple of 4; rows and columns are both 0 or neither. */
 struct fqt_patches {
     const uint8_t *map;
     uint32_t h, w, c;
