@@ -10,6 +10,8 @@ from typing import Final
 
 import pytest
 
+from tests.tools import require
+
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TINY_SUITE: Final = """
 name: tiny
@@ -72,3 +74,14 @@ def test_it_trains_on_a_virtual_board_outside_the_clone(installed: Path, tmp_pat
     _run(installed, tmp_path, "run", "tiny.yaml", "--out", "out")
     assert (tmp_path / "out" / "report.html").is_file()
     assert len((tmp_path / "out" / "summary.csv").read_text().splitlines()) == 2
+
+
+def test_it_carries_the_engines_sources_for_the_host(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("cc", "gcc")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # so that it is built, not found
+    (tmp_path / "tiny.yaml").write_text(_TINY_SUITE)
+    _run(installed, tmp_path, "run", "tiny.yaml", "--board", "host", "--out", "out")
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert list((tmp_path / "cache").rglob("fqt-*.so"))

@@ -2,7 +2,9 @@
 
 A model comes from ``boards/*.toml``. An instance is a model and three addresses: a probe id, a serial URL, a power
 monitor's URL; or a command that, launched, prints them as JSON in its first line of output. Instances come from
-``bench.toml``; models that have a virtual chip bring the instance ``virtual-<model>`` with them.
+``bench.toml``; models that have a virtual chip bring the instance ``virtual-<model>`` with them. An instance of a
+model whose link is a library has no address: ``host`` comes with the package, and each further one in ``bench.toml`` is
+one more run at a time.
 """
 
 import sys
@@ -111,13 +113,10 @@ class BoardInstance(_Strict):
     power: str = "modelled:"
     cycles: Origin = "measured"
 
-    @model_validator(mode="after")
-    def _reachable(self) -> Self:
-        if self.launch is None and (self.probe is None or self.serial is None):
-            raise ValueError(
-                f"board {self.name} needs `probe` and `serial`, or a `launch` command that prints them"
-            )
-        return self
+    def reachable_as(self, model: BoardModel) -> bool:
+        """Whether it says enough for a board of `model` to be found."""
+        wired = model.link != "library"
+        return not wired or self.launch is not None or None not in (self.probe, self.serial)
 
 
 class _Bench(_Strict):
@@ -139,7 +138,7 @@ def load_model(path: Path) -> BoardModel:
 
 
 def load_instances(models: dict[str, BoardModel], bench: Path | None = None) -> dict[str, BoardInstance]:
-    """Return the known boards by name: the virtual ones, and those of `bench` (by default bench.toml, if it exists)."""
+    """Return the known boards by name: virtual ones, the host, and those of `bench` (else bench.toml, if it exists)."""
     known = {
         instance.name: instance
         for model in models.values()
@@ -158,6 +157,10 @@ def load_instances(models: dict[str, BoardModel], bench: Path | None = None) -> 
         if instance.model not in models:
             hint = nearest(instance.model, models)
             raise UsageError(f"{path}: board {instance.name}: unknown model {instance.model}{hint}")
+        if not instance.reachable_as(models[instance.model]):
+            raise UsageError(
+                f"{path}: board {instance.name} needs `probe` and `serial`, or a `launch` command that prints them"
+            )
     names = [instance.name for instance in described]
     for name in names:
         if names.count(name) > 1:
@@ -175,7 +178,7 @@ def find_instance(name: str, instances: dict[str, BoardInstance]) -> BoardInstan
 def _embedded(model: BoardModel) -> BoardInstance:
     """Return the instance that a model brings with it: its virtual chip, or the computer itself."""
     if model.link == "library":
-        return BoardInstance(name=model.name, model=model.name, probe="none", serial="none", power="none")
+        return BoardInstance(name=model.name, model=model.name)
     return BoardInstance(
         name=f"virtual-{model.name}",
         model=model.name,

@@ -148,11 +148,16 @@ def boards_table(models: dict[str, BoardModel], instances: dict[str, BoardInstan
     table.add_column("where", overflow="fold")
     for instance in instances.values():
         model = models[instance.model]
-        where = f"probe {instance.probe}, serial {instance.serial}"
-        if instance.launch:
-            where = f"launches {Path(instance.launch[0]).name} {' '.join(instance.launch[1:])}"
-        table.add_row(instance.name, _describe(model), where)
+        table.add_row(instance.name, _describe(model), _where(instance))
     return table
+
+
+def _where(instance: BoardInstance) -> str:
+    if instance.launch:
+        return f"launches {Path(instance.launch[0]).name} {' '.join(instance.launch[1:])}"
+    if instance.probe is None:
+        return "here"
+    return f"probe {instance.probe}, serial {instance.serial}"
 
 
 def _describe(model: BoardModel) -> str:

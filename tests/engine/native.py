@@ -11,12 +11,13 @@ from fqtbench.training.reference import Outcome
 from tests.tools import require
 
 _REGION_BYTES: Final = 1 << 20
+_WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 
 
 def build(folder: Path, *extra_flags: str) -> Path:
     """Compile the engine to a shared library in `folder`."""
     require("cc", "gcc")
-    return build_library(extra_flags, folder).path
+    return build_library((*_WARNINGS, *extra_flags), folder).path
 
 
 class _Region(ctypes.Structure):

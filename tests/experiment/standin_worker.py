@@ -7,15 +7,15 @@ tests/bench/test_virtual_board.py.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any, cast
+from pathlib import Path
 
-from fqtbench.bench.job import TrainJob
-from fqtbench.bench.launch import Addresses, Attachment
-from fqtbench.bench.worker import Worker, main
-from fqtbench.probe import FlashReport
+from fqtbench.bench.access import Emit, Event
+from fqtbench.bench.job import Charge, TrainJob
+from fqtbench.bench.lock import ProbeLock
+from fqtbench.bench.worker import main
+from fqtbench.power import Monitor, open_monitor
 from fqtbench.training.reference import Trainer
-from fqtbench.wire import Checksum, Device, Evaluated, Status, Step
+from fqtbench.wire import Checksum, Evaluated, Status, Step
 
 FORWARD_CYCLES_PER_BYTE, BACKWARD_CYCLES_PER_BYTE, UPDATE_CYCLES_PER_BYTE = 60, 130, 40  # of model image
 
@@ -56,31 +56,58 @@ class ReferenceDevice:
         return self._trainer.tensor_bytes(tensor)[:n_bytes]
 
     def status(self) -> Status:
-        return Status(8192, 1024, 0, 0, 0, 0, 200_000, 8 * self._size)
+        return Status(
+            stack_bytes=8192,
+            stack_peak_bytes=1024,
+            frames_good=0,
+            frames_bad=0,
+            duplicates=0,
+            overruns=0,
+            arena_bytes=200_000,
+            arena_peak_bytes=8 * self._size,
+        )
 
 
-class StandInWorker(Worker):
-    """Flashes nothing, launches nothing, but holds the probe's lock."""
+class StandInAccess:
+    """Flashes nothing, launches nothing, but holds the probe's lock. Implements `BoardAccess`."""
 
-    def _attach(self) -> Attachment:
-        if self.attachment is None:
-            attachment = Attachment(self._instance)
-            attachment.addresses = Addresses(
-                probe=f"stand-in:{self._instance.name}", serial="none", cycles="modelled"
-            )
-            self.attachment = self._hold(attachment)
-        return self.attachment
+    def __init__(self, charge: Charge, emit: Emit) -> None:
+        self._supply, self._emit = charge.model.supply, emit
+        self._probe = f"stand-in:{charge.instance.name}"
+        self._lock = ProbeLock(self._probe, charge.instance.name)
+        self._held = False
 
-    def _flash(self, elf: Any, image: bytes | None) -> FlashReport:
-        report = FlashReport(programmed_bytes=0, skipped_bytes=0, duration_s=0.0)
-        self.emit({"event": "flashed", **asdict(report)})
-        return report
+    def attach(self) -> Event:
+        if not self._held:
+            self._lock.__enter__()
+            self._held = True
+        return {"probe": self._probe, "serial": "none", "cycles": "modelled"}
+
+    def flash(self, elf: Path, image: Path | None) -> None:
+        self._emit({"event": "flashed", "programmed_bytes": 0, "skipped_bytes": 0, "duration_s": 0.0})
+
+    def reset(self) -> None:
+        pass
+
+    def recover(self) -> None:
+        pass
+
+    def monitor(self) -> Monitor:
+        assert self._supply is not None
+        return open_monitor("modelled:", self._supply)
 
     @contextmanager
-    def _device(self, job: TrainJob) -> Iterator[Device]:
-        self.emit({"event": "hello", "device_id": 0})
-        yield cast(Device, ReferenceDevice(job.image.read_bytes()))
+    def session(self, job: TrainJob) -> Iterator[ReferenceDevice]:
+        self.flash(job.elf, job.image)
+        self._emit({"event": "hello", "device_id": 0})
+        yield ReferenceDevice(job.image.read_bytes())
+
+    def obituary(self) -> None:
+        pass
+
+    def end(self, patience_s: float) -> None:
+        pass
 
 
 if __name__ == "__main__":
-    main(StandInWorker)
+    main(StandInAccess)

@@ -1,14 +1,15 @@
-"""One run on one board: train, evaluate, compare with the reference, read out. Talks to nothing but a `Device`."""
+"""One run on one board: train, evaluate, compare with the reference, read out. Talks only to a `TrainingDevice`."""
 
 import base64
 import io
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fqtbench.bench.access import Emit, Event, TrainingDevice
 from fqtbench.bench.job import TrainJob, epoch_order
 from fqtbench.board import BoardModel
 from fqtbench.datasets import Dataset
@@ -16,10 +17,8 @@ from fqtbench.errors import DeviceError
 from fqtbench.power import Monitor
 from fqtbench.training.image import LAYER_STATE, LAYER_STATES, TENSOR_STATE, TENSOR_STATES, Image, TensorType
 from fqtbench.training.reference import Trainer
-from fqtbench.wire import Checksum, Evaluated, Status, Step
+from fqtbench.wire import Evaluated, Step
 
-Event = dict[str, Any]
-Emit = Callable[[Event], None]
 Cycles = NDArray[np.float64]
 
 _BATCH_RECORDS: Final = 64  # records in one event: few enough for a live progress bar, enough to cost nothing
@@ -57,40 +56,6 @@ class Batcher:
             self._emit({**self._event, "columns": columns})
         self._rows = []
         self._since_s = time.monotonic()
-
-
-class TrainingDevice(Protocol):
-    """What a run needs of a board: `wire.Device`, or something that answers like it."""
-
-    @property
-    def perturbed(self) -> bool:
-        """Whether something happened that may show in cycle counts."""
-        ...
-
-    @property
-    def retransmissions(self) -> int:
-        """Frames that were sent again."""
-        ...
-
-    def train(self, samples: Iterable[tuple[bytes, int]]) -> Iterator[Step]:
-        """Train on each sample in order."""
-        ...
-
-    def evaluate(self, samples: Iterable[tuple[bytes, int]]) -> Iterator[Evaluated]:
-        """Run each sample forward, without learning."""
-        ...
-
-    def checksum(self) -> Checksum:
-        """Return the CRC-32 of the trained state."""
-        ...
-
-    def read_tensor(self, tensor: int, n_bytes: int) -> bytes:
-        """Return the first bytes of a tensor."""
-        ...
-
-    def status(self) -> Status:
-        """Return the memory use."""
-        ...
 
 
 class Execution:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -18,7 +18,7 @@ from fqtbench.paths import share
 
 @dataclass(frozen=True)
 class Firmware:
-    """An ELF and its facts.
+    """What runs on a board, and its facts: an ELF, or the engine's library on this computer.
 
     `arena_bytes`: RAM from ``__arena_start`` to ``__arena_end``, what a model's memory plan may take. `static_bytes`:
     RAM in front of the arena: variables and the whole stack. `flash_bytes`: what the ELF programs.
@@ -38,13 +38,13 @@ def load_firmware(model: BoardModel) -> Firmware:
 
     ImageError if the firmware is missing, no ELF, or not the one of the manifest; BoardError without a C compiler.
     """
-    return _load_library(model) if model.link == "library" else _load_prebuilt(model)
+    return _LOADERS[model.link](model)
 
 
 def _load_library(model: BoardModel) -> Firmware:
     """Sources and flags are its identity: another compiler must give the same weights."""
     library = build_library()
-    manifest = {"toolchain": library.compiler}
+    manifest = {"toolchain": library.compiler, "sha256_of": "the engine's sources and flags"}
     arena_bytes = model.memory.ram_bytes
     return Firmware(library.path, library.source_id, library.source_id[:16], arena_bytes, 0, 0, manifest)
 
@@ -100,3 +100,6 @@ def _read_elf(path: Path) -> tuple[dict[str, int], int]:
         tables = [s for s in elf.iter_sections() if isinstance(s, SymbolTableSection)]
         symbols = {s.name: int(s["st_value"]) for table in tables for s in table.iter_symbols()}
     return symbols, flash_bytes
+
+
+_LOADERS: Final = {"uart": _load_prebuilt, "library": _load_library}

@@ -1,18 +1,20 @@
-"""Entry point of a worker process: ``python -m fqtbench.bench.serve``. Which worker it is, the board's model says."""
+"""Entry point of a worker process: ``python -m fqtbench.bench.serve``. How the board is reached, its model says."""
 
-from typing import Final, TextIO
+from typing import Final
 
+from fqtbench.bench.access import BoardAccess, Emit
 from fqtbench.bench.job import Charge
-from fqtbench.bench.worker import Worker, main
-from fqtbench.host.worker import LibraryWorker
+from fqtbench.bench.library import LibraryAccess
+from fqtbench.bench.wired import WiredAccess
+from fqtbench.bench.worker import AccessOf, main
 
-_WORKERS: Final = {"uart": Worker, "library": LibraryWorker}
+_ACCESS: Final[dict[str, AccessOf]] = {"uart": WiredAccess, "library": LibraryAccess}
 
 
-def worker_of(charge: Charge, output: TextIO) -> Worker:
-    """Return the worker for the way in which the board is reached."""
-    return _WORKERS[charge.model.link](charge, output)
+def access_of(charge: Charge, emit: Emit) -> BoardAccess:
+    """Return the access to the board of `charge`."""
+    return _ACCESS[charge.model.link](charge, emit)
 
 
 if __name__ == "__main__":
-    main(worker_of)
+    main(access_of)

@@ -1,5 +1,6 @@
 """The metrics of a run, in one table: name, unit, direction, origin, exact or noisy, and how each is taken."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
@@ -152,14 +153,13 @@ METRICS: Final = (
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 
-def metric_value(name: str, value: float, cycles: Origin, power: Origin) -> MetricValue:
-    """Return a metric with its origin, given those of the board's cycle counter and power monitor.
+def metric_value(name: str, value: float, origins: Mapping[Source, Origin]) -> MetricValue:
+    """Return a metric with its origin, given those of what the board has to measure with.
 
     Counts are exact everywhere, because the arithmetic is; a model gives the same figure every time; a measured
     time or energy varies from run to run.
     """
     source = BY_NAME[name].source
-    origins: dict[Source, Origin] = {Source.COUNT: "measured", Source.CYCLES: cycles, Source.POWER: power}
     origin = origins[source]
     return MetricValue(name, value, origin, source is Source.COUNT or origin == "modelled")
 

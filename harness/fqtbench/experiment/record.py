@@ -11,7 +11,7 @@ import pandas as pd
 from fqtbench.board import Origin
 from fqtbench.errors import BoardError
 from fqtbench.experiment import provenance
-from fqtbench.experiment.metrics import MetricValue, metric_value
+from fqtbench.experiment.metrics import MetricValue, Source, metric_value
 from fqtbench.experiment.plan import Run
 
 Event = dict[str, Any]
@@ -85,8 +85,6 @@ class Recorder:
     def _metrics(
         self, steps: pd.DataFrame, evaluations: pd.DataFrame, epochs: pd.DataFrame
     ) -> list[MetricValue]:
-        cycles: Origin = self._facts["attached"]["cycles"]
-        power: Origin = self._facts.get("power", {}).get("origin", "modelled")
         last = epochs.iloc[-1]
         values = {
             "test_accuracy": last.test_accuracy,
@@ -96,7 +94,17 @@ class Recorder:
         }
         if self.run.model.clock_hz is not None:
             values |= self._costs(steps, evaluations, epochs, self.run.model.clock_hz)
-        return [metric_value(name, float(value), cycles, power) for name, value in values.items()]
+        origins = self._origins()
+        return [metric_value(name, float(value), origins) for name, value in values.items()]
+
+    def _origins(self) -> dict[Source, Origin]:
+        """Return the origin of each kind of figure; a host has neither cycle counter nor power monitor."""
+        found: dict[Source, Origin | None] = {
+            Source.COUNT: "measured",
+            Source.CYCLES: self._facts["attached"].get("cycles"),
+            Source.POWER: self._facts.get("power", {}).get("origin"),
+        }
+        return {source: origin for source, origin in found.items() if origin is not None}
 
     def _costs(
         self, steps: pd.DataFrame, evaluations: pd.DataFrame, epochs: pd.DataFrame, per_s: int
@@ -134,8 +142,8 @@ class Recorder:
             "board": {"name": self.board, **self._facts["attached"]},
             "device": self._facts["hello"],
             "status": self._facts["status"],
-            "flash": self._facts["flashed"],
-            "power_model_id": self._facts.get("power", {}).get("model_id", "none"),
+            "flash": self._facts.get("flashed"),
+            "power_model_id": self._facts.get("power", {}).get("model_id"),
             "timing_model_id": self._facts["attached"].get("timing_model_id"),
             "image": {
                 "sha256": compiled.sha256,

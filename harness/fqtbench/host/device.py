@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fqtbench.errors import DeviceError
 from fqtbench.training.image import Image
-from fqtbench.wire.messages import Checksum, Evaluated, Status, Step, describe_image
+from fqtbench.wire.messages import ArenaUse, Checksum, Evaluated, Step, describe_image
 
 _ALIGNMENT_BYTES: Final = 8
 
@@ -29,14 +29,22 @@ class _Result(ctypes.Structure):
 
 
 class LibraryDevice:
-    """One network in training. It has no cycle counter: cycles are None."""
+    """One network in training. It has no cycle counter: cycles are None.
+
+    Args:
+        library: what `build_library` built.
+        image: the model image.
+        arena_bytes: memory for the network; the image's plan says how much of it is used.
+
+    Raises (every method):
+        DeviceError: the image, a sample or a label is none that this engine and network can take.
+    """
 
     perturbed = False
     retransmissions = 0
 
     def __init__(self, library: Path, image: bytes, arena_bytes: int) -> None:
-        self._library = ctypes.CDLL(str(library))
-        _declare(self._library)
+        self._library = _open(library)
         self._image, self._arena = _aligned(image), _aligned(bytes(arena_bytes))
         self._state = _aligned(bytes(self._library.library_net_bytes()))
         self._net = ctypes.c_void_p(self._state.ctypes.data)
@@ -45,10 +53,9 @@ class LibraryDevice:
         if self.image_status != 0:
             raise DeviceError(f"board host: {describe_image(self.image_status, self.image_detail)}")
         header = Image.parse(image).header
-        self._sample_bytes, self._arena_peak_bytes = (
-            int(header["sample_bytes"]),
-            int(header["region_bytes"][0]),
-        )
+        self._n_classes = int(header["n_classes"])
+        self._sample_bytes = int(header["sample_bytes"])
+        self._arena_peak_bytes = int(header["region_bytes"][0])
         self._sample = _aligned(bytes(self._sample_bytes))
         self._result = _Result()
 
@@ -63,6 +70,10 @@ class LibraryDevice:
         if len(sample) != self._sample_bytes:
             raise DeviceError(
                 f"board host: the network takes samples of {self._sample_bytes} bytes, this one has {len(sample)}"
+            )
+        if not 0 <= label < self._n_classes:
+            raise DeviceError(
+                f"board host: label {label} is not a class of the network, which has {self._n_classes}"
             )
         ctypes.memmove(self._sample.ctypes.data, sample, len(sample))
         function(self._net, ctypes.c_void_p(self._sample.ctypes.data), label, ctypes.byref(self._result))
@@ -97,13 +108,19 @@ class LibraryDevice:
             )
         return ctypes.string_at(address, n_bytes)
 
-    def status(self) -> Status:
-        """Return the arena's use; a library has no stack of its own and no line."""
-        return Status(0, 0, 0, 0, 0, 0, self._arena_bytes, self._arena_peak_bytes)
+    def status(self) -> ArenaUse:
+        """Return the arena's use; the stack is the process's, and there is no line."""
+        return ArenaUse(arena_bytes=self._arena_bytes, arena_peak_bytes=self._arena_peak_bytes)
 
 
-def _declare(library: ctypes.CDLL) -> None:
-    """Argument and result types of what is called with more than one pointer."""
+def _open(path: Path) -> ctypes.CDLL:
+    """Load the library and say what its functions take and return."""
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise DeviceError(
+            f"board host: the training engine can't be loaded: {error}; delete {path}, it will be built again"
+        ) from error
     pointer, word = ctypes.c_void_p, ctypes.c_uint32
     library.fqt_load.argtypes = (pointer, pointer, word, pointer, word, pointer)
     for function in (library.library_train, library.library_evaluate):
@@ -116,6 +133,7 @@ def _declare(library: ctypes.CDLL) -> None:
     library.fqt_structures_updated.restype = ctypes.c_uint16
     library.fqt_tensor_bytes.argtypes = (pointer, word, word, word)
     library.fqt_tensor_bytes.restype = pointer
+    return library
 
 
 def _aligned(data: bytes) -> NDArray[np.uint8]:

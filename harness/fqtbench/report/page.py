@@ -108,6 +108,19 @@ def _render(results: SuiteResults, drawings: list[Drawing]) -> str:
     )
 
 
+def _instruments(d: dict[str, Any]) -> dict[str, str]:
+    """Return where the board was and what measured it; nothing of a library in this computer."""
+    if "probe" not in d["board"]:
+        return {"cycles": "not counted", "power": "not measured"}
+    return {
+        "probe": str(d["board"]["probe"]),
+        "serial line": str(d["board"]["serial"]),
+        "device id": f"{d['device'].get('device_id', 0):016x}",
+        "cycles": f"{d['board']['cycles']}; timing model: {d['timing_model_id'] or 'none, a counter'}",
+        "power": d["power_model_id"],
+    }
+
+
 def _provenance(run: RunResult) -> dict[str, str]:
     d = run.description
     git = d["environment"]["git"]
@@ -119,12 +132,9 @@ def _provenance(run: RunResult) -> dict[str, str]:
         "run id": d["run_id"],
         "suite point": run.label,
         "board": f"{d['board']['name']} ({d['identity']['board']['title']})",
-        "probe": str(d["board"]["probe"]),
-        "serial line": str(d["board"]["serial"]),
-        "device id": f"{d['device'].get('device_id', 0):016x}",
-        "cycles": f"{d['board']['cycles']}; timing model: {d['timing_model_id'] or 'none, a counter'}",
-        "power": d["power_model_id"],
-        "firmware": f"build {d['firmware']['build_id']}, sha256 {d['firmware']['sha256']}",
+        **_instruments(d),
+        "firmware": f"build {d['firmware']['build_id']}, sha256 {d['firmware']['sha256']} of "
+        + manifest.get("sha256_of", "the ELF"),
         "toolchain": str(manifest.get("toolchain", "not stated")),
         "model image": f"{d['image']['bytes']} bytes, sha256 {d['image']['sha256']}",
         "network": f"{d['image']['parameters']} parameters, {d['image']['macs_forward']} MACs forward",

@@ -186,8 +186,16 @@ class Checksum:
         return cls(*cls.LAYOUT.unpack(payload))
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArenaUse:
+    """How many bytes the arena has, and how many of them the network takes."""
+
+    arena_bytes: int
+    arena_peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(ArenaUse):
     """Memory use in bytes, and the device's count of frames since its start."""
 
     stack_bytes: int
@@ -196,15 +204,23 @@ class Status:
     frames_bad: int
     duplicates: int
     overruns: int
-    arena_bytes: int
-    arena_peak_bytes: int
 
     LAYOUT = struct.Struct("<8I")
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """Parse the payload after `grant`."""
-        return cls(*cls.LAYOUT.unpack(payload))
+        stack, stack_peak, good, bad, duplicates, overruns, arena, arena_peak = cls.LAYOUT.unpack(payload)
+        return cls(
+            stack_bytes=stack,
+            stack_peak_bytes=stack_peak,
+            frames_good=good,
+            frames_bad=bad,
+            duplicates=duplicates,
+            overruns=overruns,
+            arena_bytes=arena,
+            arena_peak_bytes=arena_peak,
+        )
 
 
 @dataclass(frozen=True, slots=True)
