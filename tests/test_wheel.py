@@ -43,6 +43,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin"
 
 
+@pytest.fixture(autouse=True)
+def _outside_the_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A desk's PYTHONPATH may lead into the clone."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
 def _run(bin_folder: Path, cwd: Path, *arguments: str) -> str:
     command = [str(bin_folder / "python"), "-m", "fqtbench.cli", *arguments]
     done = subprocess.run(command, cwd=cwd, timeout=120, capture_output=True, text=True, check=False)
