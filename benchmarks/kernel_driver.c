@@ -1,8 +1,9 @@
 /* Calls one kernel on a block of memory, on a Cortex-M or on the host: benchmarks/kernel_rig.py lays it out. */
 #include "convolution.h"
 #include "dense.h"
+#include "importance.h"
 
-enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT };
+enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH };
 
 /* Offsets are from the request's start; 0 = absent. */
 struct request {
@@ -96,6 +97,9 @@ void run(struct request *r)
         break;
     case ERROR_DENSE:
         error_dense(r);
+        break;
+    case WEIGH:
+        fqt_weigh(at(r, r->error), r->g.out_h * r->g.out_w, r->g.filters, at(r, r->out));
         break;
     default:
         r->result[0] = (int32_t)fqt_count_errors(at(r, r->error), r->g.out_h * r->g.out_w * r->g.filters);

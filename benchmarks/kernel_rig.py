@@ -22,7 +22,15 @@ from fqtbench.virtual.timing import cortex_m4
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _KERNELS: Final = _ROOT / "firmware" / "engine" / "kernels"
-_SOURCES: Final = ("convolution", "convolution_forward", "rows", "patch", "gradient_dense", "error_dense")
+_SOURCES: Final = (
+    "convolution",
+    "convolution_forward",
+    "rows",
+    "patch",
+    "gradient_dense",
+    "error_dense",
+    "importance",
+)
 _WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 _COMMON: Final = (
     "-std=c11",
@@ -78,6 +86,7 @@ class Kernel(IntEnum):
     ERROR_SPARSE = 3
     ERROR_DENSE = 4
     COUNT = 5
+    WEIGH = 6
 
 
 @dataclass(frozen=True)

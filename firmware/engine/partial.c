@@ -1,5 +1,7 @@
 /* Dynamic partial gradient updates: which structures (filters, rows) of a layer a sample updates. */
 #include "internal.h"
+#include "kernels/float32.h"
+#include "kernels/importance.h"
 #include "random.h"
 
 #define DECAY (1.0f - 1.0f / 1024.0f) /* of the largest average error, per sample */
@@ -10,20 +12,10 @@ static void weigh(const struct fqt_net *net, const struct image_layer *layer, ui
 {
     const void *error = fqt_tensor_read(net, layer->error_out);
     uint32_t windows = fqt_count(&net->tensors[layer->error_out]) / filters;
-    bool is_float = fqt_is_float(net, layer->error_out);
-    for (uint32_t f = 0; f < filters; f++) {
-        uint32_t sum = 0;
-        float float_sum = 0.0f;
-        for (uint32_t p = f; p < windows * filters; p += filters) {
-            if (is_float) {
-                float e = ((const float *)error)[p];
-                float_sum = float_sum + (e < 0.0f ? -e : e);
-            } else {
-                int32_t e = ((const uint8_t *)error)[p] - FQT_ERROR_ZERO;
-                sum += (uint32_t)(e < 0 ? -e : e);
-            }
-        }
-        importance[f] = is_float ? fqt_float_bits(float_sum) : sum;
+    if (fqt_is_float(net, layer->error_out)) {
+        fqt_float_weigh(error, windows, filters, importance);
+    } else {
+        fqt_weigh(error, windows, filters, importance);
     }
 }
 
@@ -53,11 +45,24 @@ static float dynamic_share(struct fqt_net *net, uint32_t index, uint32_t filters
     return net->header->lambda_min + ratio * (net->header->lambda_max - net->header->lambda_min);
 }
 
+/* A power of two, above half of the value. */
+static uint32_t highest_bit(uint32_t value)
+{
+    uint32_t bit = 1u << 31;
+    while (bit > 1u && (value & bit) == 0) {
+        bit >>= 1;
+    }
+    return bit;
+}
+
 /* The largest value that at least k of n reach. */
 static uint32_t threshold_of(const uint32_t *importance, uint32_t n, uint32_t k)
 {
-    uint32_t threshold = 0;
-    for (uint32_t bit = 1u << 31; bit != 0; bit >>= 1) {
+    uint32_t threshold = 0, any = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        any |= importance[i];
+    }
+    for (uint32_t bit = highest_bit(any); bit != 0; bit >>= 1) {
         uint32_t reached = 0;
         for (uint32_t i = 0; i < n; i++) {
             reached += importance[i] >= (threshold | bit) ? 1u : 0u;

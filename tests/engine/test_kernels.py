@@ -1,19 +1,21 @@
 """Promise: every variant of a kernel gives the same bits: DSP and portable, dense and sparse."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from benchmarks.kernel_rig import Call, Kernel, OnCortexM4, Result, Shape, on_host
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.tools import require
 
+_CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "80")) // 4, 40)
 _SETTINGS = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=_CASES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
@@ -187,3 +189,16 @@ def test_errors_that_are_not_zero_are_counted(
 ) -> None:
     expected = int(np.count_nonzero(call.tensors["error"] != 128))
     assert host(call).numbers[0] == m4(call).numbers[0] == expected
+
+
+@_SETTINGS
+@given(shape=_shapes(), seed=st.integers(0, 2**32 - 1))
+@example(shape=Shape(32, 32, 1, 7), seed=0)  # more windows than a halfword's sum can take
+def test_importance_is_the_sum_of_magnitudes(
+    host: Callable[[Call], Result], m4: OnCortexM4, shape: Shape, seed: int
+) -> None:
+    error = _bytes(np.random.default_rng(seed), shape.errors, extreme=bool(seed % 2 == 0))
+    call = Call(Kernel.WEIGH, shape, {"error": error}, 0, 4 * shape.filters, shape.filters)
+    expected = np.abs(error.reshape(-1, shape.filters).astype(np.int64) - 128).sum(axis=0)
+    for run in (host, m4):
+        assert np.frombuffer(run(call).out, np.uint32).tolist() == expected.tolist()

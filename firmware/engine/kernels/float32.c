@@ -107,6 +107,17 @@ void fqt_float_error(const struct fqt_geometry *g, const float *x, const float *
     }
 }
 
+void fqt_float_weigh(const float *error, uint32_t windows, uint32_t filters, uint32_t *importance)
+{
+    for (uint32_t f = 0; f < filters; f++) {
+        float sum = 0.0f;
+        for (uint32_t p = f; p < windows * filters; p += filters) {
+            sum = sum + (error[p] < 0.0f ? -error[p] : error[p]);
+        }
+        importance[f] = fqt_float_bits(sum);
+    }
+}
+
 /* --- layers without weights --------------------------------------------------------------------------- */
 
 static float largest_of(const float *corner, const struct image_layer *layer, const struct image_tensor *in)

