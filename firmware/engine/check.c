@@ -200,8 +200,9 @@ static bool bias_good(const struct fqt_net *net, const struct image_layer *layer
         return readable(net, layer->bias, IMAGE_F32, 4ull * filters);
     }
     uint64_t rows = net->header->momentum > 0.0f ? 2u : 1u;
+    uint64_t each = net->header->partial == IMAGE_SAMPLED ? 10u : 6u; /* importance, key, place in the list */
     bool listed = net->header->partial == IMAGE_FULL ||
-                  in_arena(net, layer->selection, IMAGE_I32, 6ull * filters);
+                  in_arena(net, layer->selection, IMAGE_I32, each * filters);
     return listed && lasting(net, layer->bias, IMAGE_F32, 4ull * filters) &&
            lasting(net, layer->bias_step, IMAGE_F32, 4ull * rows * filters);
 }

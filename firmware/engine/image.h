@@ -25,7 +25,7 @@ enum image_dtype { IMAGE_U8 = 0, IMAGE_I16 = 1, IMAGE_I32 = 2, IMAGE_F32 = 3, IM
 
 enum image_normalization { IMAGE_STANDARDIZE = 0, IMAGE_QAS = 1, IMAGE_PLAIN = 2 };
 enum image_rounding { IMAGE_RESIDUAL = 0, IMAGE_STOCHASTIC = 1, IMAGE_NEAREST = 2 };
-enum image_partial { IMAGE_FULL = 0, IMAGE_DYNAMIC = 1, IMAGE_TOP_K = 2, IMAGE_RANDOM_K = 3 };
+enum image_partial { IMAGE_FULL = 0, IMAGE_DYNAMIC = 1, IMAGE_TOP_K = 2, IMAGE_RANDOM_K = 3, IMAGE_SAMPLED = 4 };
 enum image_weight_ranges { IMAGE_WEIGHTS_FIXED = 0, IMAGE_WEIGHTS_GROW = 1, IMAGE_WEIGHTS_DYNAMIC = 2 };
 enum image_error_ranges { IMAGE_ERRORS_FIXED = 0, IMAGE_ERRORS_CALIBRATED = 1, IMAGE_ERRORS_TRACKED = 2 };
 

@@ -39,7 +39,7 @@ static enum fqt_status check_features(const struct image_header *h, uint32_t *de
 {
     const bool known[] = {
         h->configuration <= 2, h->recipe <= 1, h->normalization <= IMAGE_PLAIN, h->rounding <= IMAGE_NEAREST,
-        h->partial <= IMAGE_RANDOM_K, h->weight_ranges <= IMAGE_WEIGHTS_DYNAMIC,
+        h->partial <= IMAGE_SAMPLED, h->weight_ranges <= IMAGE_WEIGHTS_DYNAMIC,
         h->error_ranges <= IMAGE_ERRORS_TRACKED, h->lambda_min > 0.0f && h->lambda_min <= 1.0f,
         h->lambda_max >= h->lambda_min && h->lambda_max <= 1.0f, h->momentum >= 0.0f && h->momentum < 1.0f,
         h->batch >= 1, h->track_period >= 1, h->n_classes >= 1, h->n_rates >= 1, h->n_tensors >= 1,

@@ -4,7 +4,7 @@
 #include "kernels/importance.h"
 #include "random.h"
 
-#define DECAY (1.0f - 1.0f / 1024.0f) /* of the largest average error, per sample */
+#define DECAY (1.0f - 1.0f / 65536.0f) /* of the largest average error, per sample */
 #define SELECTION_STREAM 0x8000u      /* keeps these random numbers apart from those of the rounding */
 
 /* importance(F) = sum |e|: int32, or the bits of a float32 sum in window order: both compare as integers. */
@@ -88,35 +88,105 @@ static void list_largest(const uint32_t *importance, uint32_t n, uint32_t k, uin
     }
 }
 
+static uint32_t random_of(const struct fqt_net *net, uint32_t index, uint32_t filter)
+{
+    uint32_t state = fqt_random_begin(net->header->seed, net->step, index + SELECTION_STREAM, filter);
+    return fqt_random_next(&state);
+}
+
+/* --- priority sampling (Duffield, Lund, Thorup, J. ACM 54(6), 2007) ------------------------------------------------ */
+
+#define UNIT 16777216.0f /* random numbers are whole, 1..UNIT, instead of 0..1 */
+#define MOST_AMPLIFIED 128.0f
+
+static float importance_of(const struct fqt_net *net, const struct image_layer *layer, uint32_t importance)
+{
+    return fqt_is_float(net, layer->error_out) ? fqt_float_from_bits(importance) : (float)importance;
+}
+
+/* keys(F): the bits of importance / random number, which compare as integers. */
+static void draw_keys(const struct fqt_net *net, uint32_t index, uint32_t filters, const uint32_t *importance,
+                      uint32_t *keys)
+{
+    for (uint32_t f = 0; f < filters; f++) {
+        float random = (float)((random_of(net, index, f) >> 8) + 1u);
+        keys[f] = fqt_float_bits(importance_of(net, &net->layers[index], importance[f]) / random);
+    }
+}
+
+/* The largest key that is not in the list. */
+static float first_missed(const uint32_t *keys, uint32_t filters, const struct fqt_selection *selection)
+{
+    uint32_t largest = 0;
+    const uint16_t *next = selection->list, *end = next + selection->n;
+    for (uint32_t f = 0; f < filters; f++) {
+        if (next != end && *next == f) {
+            next++;
+        } else {
+            largest = keys[f] > largest ? keys[f] : largest;
+        }
+    }
+    return fqt_float_from_bits(largest);
+}
+
+/* Who was drawn with probability p < 1 counts 1/p times, so that the expected gradient is that of all. */
+static void amplify(struct fqt_net *net, const struct image_layer *layer, const uint32_t *importance, float missed,
+                    const struct fqt_selection *selection)
+{
+    const struct image_tensor *error = &net->tensors[layer->error_out];
+    uint32_t filters = net->tensors[layer->weights].h, windows = fqt_count(error) / filters;
+    for (uint32_t i = 0; i < selection->n; i++) {
+        uint32_t f = selection->list[i];
+        float own = importance_of(net, layer, importance[f]);
+        float by = own > 0.0f ? missed * UNIT / own : 1.0f;
+        by = by < MOST_AMPLIFIED ? by : MOST_AMPLIFIED;
+        if (!(by > 1.0f)) {
+            continue;
+        }
+        if (fqt_is_float(net, layer->error_out)) {
+            fqt_float_amplify(fqt_tensor_write(net, layer->error_out), windows, filters, f, by);
+        } else {
+            fqt_amplify(fqt_tensor_write(net, layer->error_out), windows, filters, f, fqt_round_to_int(by * 32768.0f));
+        }
+    }
+}
+
+/* --- the choice ---------------------------------------------------------------------------------------------------- */
+
 struct fqt_selection fqt_select(struct fqt_net *net, uint32_t index)
 {
     const struct image_layer *layer = &net->layers[index];
-    const struct image_header *header = net->header;
-    uint32_t filters = net->tensors[layer->weights].h;
+    uint32_t filters = net->tensors[layer->weights].h, rule = net->header->partial;
     struct fqt_selection selection = {NULL, filters};
     net->layer_state[index].updated = (uint16_t)filters;
-    if (header->partial == IMAGE_FULL || (layer->flags & IMAGE_FLAG_WHOLE) != 0) {
+    if (rule == IMAGE_FULL || (layer->flags & IMAGE_FLAG_WHOLE) != 0) {
         return selection;
     }
-    uint32_t *importance = fqt_tensor_write(net, layer->selection);
-    uint16_t *list = (uint16_t *)(void *)(importance + filters);
-    float share = header->lambda_min;
-    if (header->partial != IMAGE_RANDOM_K) {
+    uint32_t *importance = fqt_tensor_write(net, layer->selection), *keys = importance;
+    float share = net->header->lambda_min;
+    if (rule == IMAGE_RANDOM_K) {
+        for (uint32_t f = 0; f < filters; f++) {
+            importance[f] = random_of(net, index, f) >> 1;
+        }
+    } else {
         weigh(net, layer, filters, importance);
     }
-    if (header->partial == IMAGE_DYNAMIC) {
+    if (rule == IMAGE_DYNAMIC || rule == IMAGE_SAMPLED) {
         share = dynamic_share(net, index, filters, importance);
-    } else if (header->partial == IMAGE_RANDOM_K) {
-        for (uint32_t f = 0; f < filters; f++) {
-            uint32_t state = fqt_random_begin(header->seed, net->step, index + SELECTION_STREAM, f);
-            importance[f] = fqt_random_next(&state) >> 1;
-        }
+    }
+    if (rule == IMAGE_SAMPLED) {
+        keys += filters;
+        draw_keys(net, index, filters, importance, keys);
     }
     /* a NaN, which no sound image leads to, gives 1 */
     uint32_t k = share >= 1.0f ? filters : (share > 0.0f ? (uint32_t)(share * (float)filters) : 1u);
+    uint16_t *list = (uint16_t *)(void *)(keys + filters);
     selection.n = k < 1u ? 1u : k;
-    list_largest(importance, filters, selection.n, list);
+    list_largest(keys, filters, selection.n, list);
     selection.list = list;
     net->layer_state[index].updated = (uint16_t)selection.n;
+    if (rule == IMAGE_SAMPLED) {
+        amplify(net, layer, importance, first_missed(keys, filters, &selection), &selection);
+    }
     return selection;
 }

@@ -175,7 +175,7 @@ def _training(draw: st.DrawFn) -> TrainingSpec:
         }
     if draw(st.booleans()):
         spec["partial"] = {
-            "rule": draw(st.sampled_from(["dynamic", "top_k", "random_k"])),
+            "rule": draw(st.sampled_from(["dynamic", "sampled", "sampled", "top_k", "random_k"])),
             "lambda_min": draw(st.sampled_from([0.01, 0.3, 1.0])),
         }
     return TrainingSpec.model_validate(spec)

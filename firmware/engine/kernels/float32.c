@@ -118,6 +118,13 @@ void fqt_float_weigh(const float *error, uint32_t windows, uint32_t filters, uin
     }
 }
 
+void fqt_float_amplify(float *error, uint32_t windows, uint32_t filters, uint32_t filter, float m)
+{
+    for (uint32_t p = filter; p < windows * filters; p += filters) {
+        error[p] = error[p] * m;
+    }
+}
+
 /* --- layers without weights --------------------------------------------------------------------------- */
 
 static float largest_of(const float *corner, const struct image_layer *layer, const struct image_tensor *in)

@@ -19,6 +19,9 @@ void fqt_float_error(const struct fqt_geometry *g, const float *x, const float *
 /* importance[f] = the bits of sum over windows of |e|, in window order; error(windows,filters). */
 void fqt_float_weigh(const float *error, uint32_t windows, uint32_t filters, uint32_t *importance);
 
+/* Errors of one structure times m. */
+void fqt_float_amplify(float *error, uint32_t windows, uint32_t filters, uint32_t filter, float m);
+
 /* Pools, add and fork. */
 void fqt_float_forward_map(const struct fqt_net *net, const struct image_layer *layer);
 void fqt_float_backward_map(const struct fqt_net *net, const struct image_layer *layer);

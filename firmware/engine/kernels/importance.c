@@ -50,3 +50,11 @@ void fqt_weigh(const uint8_t *error, uint32_t windows, uint32_t filters, uint32_
         importance[f] = weigh_filter(error + f, windows, filters);
     }
 }
+
+void fqt_amplify(uint8_t *error, uint32_t windows, uint32_t filters, uint32_t filter, int32_t m)
+{
+    for (uint8_t *e = error + filter, *end = e + windows * filters; e < end; e += filters) {
+        int32_t amplified = ((*e - FQT_ERROR_ZERO) * m + (1 << 14)) >> 15;
+        *e = (uint8_t)fqt_clamp(FQT_ERROR_ZERO + amplified, 0, 255);
+    }
+}

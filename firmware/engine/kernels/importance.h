@@ -7,4 +7,7 @@
 /* importance[f] = sum over windows of |e - 128|; error(windows,filters). 3 cycles an error on a Cortex-M4. */
 void fqt_weigh(const uint8_t *error, uint32_t windows, uint32_t filters, uint32_t *importance);
 
+/* Errors of one structure times m * 2^-15, rounded half up and saturated; 0 <= m < 2^22. */
+void fqt_amplify(uint8_t *error, uint32_t windows, uint32_t filters, uint32_t filter, int32_t m);
+
 #endif

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-ARITH_ID: Final = 2
+ARITH_ID: Final = 3
 
 F32 = np.float32
 I64 = NDArray[np.int64]

@@ -69,10 +69,7 @@ def _weighted(state: State, number: int, layer: Any) -> None:
     error = _window_errors(state, number, layer, parameters)
     selected = np.arange(parameters.geometry.filters)
     if trained:
-        selected = select(state, number, error)
-        kept = np.zeros_like(error)
-        kept[:, selected] = error[:, selected]
-        error = kept
+        selected, error = select(state, number, error)
     if layer["error_in"] != im.NONE:
         if parameters.is_float:
             _propagate_float(state, layer, parameters, error)

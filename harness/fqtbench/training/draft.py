@@ -70,8 +70,10 @@ class Draft:
         wanted = max(dense_scratch_bytes(layer) for layer in layers)
         self.scratch = self._shared("scratch", max(needed, min(wanted, spare_scratch_bytes)))
         widest = max((layer.filters for layer in layers if layer.train != "none"), default=0)
-        partial = options.partial != im.PartialRule.FULL
-        self.selection = self._shared("selection", 6 * widest) if partial and widest else im.NONE
+        each = {im.PartialRule.FULL: 0, im.PartialRule.SAMPLED: 10}.get(
+            options.partial, 6
+        )  # bytes a structure
+        self.selection = self._shared("selection", each * widest) if each * widest else im.NONE
         for number, layer in enumerate(layers):
             self._add_layer(number, layer)
         self._keep_inputs()

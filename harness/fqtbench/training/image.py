@@ -80,6 +80,7 @@ class PartialRule(IntEnum):
     DYNAMIC = 1
     TOP_K = 2
     RANDOM_K = 3
+    SAMPLED = 4
 
 
 class WeightRanges(IntEnum):

@@ -43,6 +43,7 @@ def options_of(training: TrainingSpec) -> Options:
     rounding = training.rounding or ("nearest" if paper else "residual")
     ranges = training.ranges or (_PAPER_RANGES if paper else Ranges())
     partial = training.partial
+    rule = "full" if partial is None else partial.rule or ("dynamic" if paper else "sampled")
     warnings: tuple[str, ...] = ()
     if normalization == "standardize" and training.batch < MIN_STANDARDIZED_BATCH:
         warnings = (
@@ -56,7 +57,7 @@ def options_of(training: TrainingSpec) -> Options:
         error_ranges=ErrorRanges[ranges.errors.upper()],
         activation_ranges=ranges.activations,
         activation_limit=ranges.activation_limit,
-        partial=PartialRule.FULL if partial is None else PartialRule[partial.rule.upper()],
+        partial=PartialRule[rule.upper()],
         lambda_min=1.0 if partial is None else partial.lambda_min,
         lambda_max=1.0 if partial is None else partial.lambda_max,
         float_gradient=paper,

@@ -1,6 +1,6 @@
 """Dynamic partial gradient updates: which structures (filters, rows) of a layer a sample updates."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,32 +11,76 @@ from fqtbench.training.arithmetic import F32
 from fqtbench.training.geometry import Values
 from fqtbench.training.state import State
 
-_DECAY: Final = F32(1 - 1 / 1024)  # of the largest average error, per sample
+_DECAY: Final = F32(1 - 1 / 65536)  # of the largest average error, per sample
+_UNIT: Final = F32(1 << 24)  # random numbers are whole, 1..2^24, instead of 0..1
+_MOST_AMPLIFIED: Final = F32(128)
 _SELECTION_STREAM: Final = 0x8000  # keeps these random numbers apart from those of the rounding
 
 
-def select(state: State, number: int, error: Values) -> NDArray[np.int64]:
-    """Return the structures that this sample updates, ascending; `error` (windows, filters) is centred.
+class Selection(NamedTuple):
+    """What a sample updates: structures, ascending, and the errors (windows, filters), zero for the others."""
+
+    structures: NDArray[np.int64]
+    error: Values
+
+
+def select(state: State, number: int, error: Values) -> Selection:
+    """Choose the structures that this sample updates; `error` (windows, filters) is centred.
 
     k = max(⌊(λ_min + e/e_max·(λ_max − λ_min))·N⌋, 1), with e the layer's average |error| and e_max the largest seen,
-    decaying (Deutel et al., MCSoC 2025). The k largest Σ|error|; ties go to the lower index.
+    decaying (Deutel et al., MCSoC 2025). The k largest Σ|error|; ties go to the lower index. Rule SAMPLED draws them.
     """
     layer_state, header = state.layer_state[number], state.header
     filters = error.shape[1]
-    count = filters
-    importance = _importance(error)
     whole = bool(state.image.layers[number]["flags"] & im.LayerFlag.WHOLE)
-    if header["partial"] != im.PartialRule.FULL and not whole:
-        share = F32(header["lambda_min"])
-        if header["partial"] == im.PartialRule.DYNAMIC:
-            share = _dynamic_share(state, number, importance)
-        count = min(max(int(share * F32(filters)), 1), filters)
+    rule = im.PartialRule.FULL if whole else im.PartialRule(int(header["partial"]))
+    layer_state["updated"] = filters
+    if rule == im.PartialRule.FULL:
+        return Selection(np.arange(filters), error)
+    importance, share = _importance(error), F32(header["lambda_min"])
+    if rule in (im.PartialRule.DYNAMIC, im.PartialRule.SAMPLED):
+        share = _dynamic_share(state, number, importance)
+    count = min(max(int(share * F32(filters)), 1), filters)
     layer_state["updated"] = count
-    if header["partial"] == im.PartialRule.RANDOM_K and not whole:
-        stream = number + _SELECTION_STREAM
-        importance = ar.random_rows(int(header["seed"]), state.step, stream, filters, 1)[:, 0] >> 1
-    order = np.argsort(-importance.astype(np.float64), kind="stable")[:count]
-    return np.sort(order).astype(np.int64)
+    keys = _keys(state, number, rule, importance)
+    order = np.argsort(-keys.astype(np.float64), kind="stable")
+    chosen = np.sort(order[:count]).astype(np.int64)
+    kept = np.zeros_like(error)
+    kept[:, chosen] = error[:, chosen]
+    if rule == im.PartialRule.SAMPLED and count < filters:
+        kept = _amplified(kept, importance.astype(np.float32), keys[order[count]])
+    return Selection(chosen, kept)
+
+
+def _keys(state: State, number: int, rule: im.PartialRule, importance: NDArray[Any]) -> NDArray[Any]:
+    """What the structures are ranked by."""
+    if rule in (im.PartialRule.DYNAMIC, im.PartialRule.TOP_K):
+        return importance
+    words = _random_words(state, number, len(importance))
+    if rule == im.PartialRule.RANDOM_K:
+        return words >> 1
+    return importance.astype(np.float32) / ((words >> 8) + 1).astype(np.float32)
+
+
+def _random_words(state: State, number: int, filters: int) -> NDArray[np.uint32]:
+    return ar.random_rows(int(state.header["seed"]), state.step, number + _SELECTION_STREAM, filters, 1)[:, 0]
+
+
+def _amplified(error: Values, importance: ar.Float32Array, missed: np.float32) -> Values:
+    """Scale who was drawn with probability p < 1 by 1/p = missed/importance, `missed` the largest key not drawn.
+
+    Priority sampling (Duffield, Lund, Thorup, J. ACM 54(6), 2007): the expected error is that of all structures, but
+    for what saturates.
+    """
+    by = np.ones_like(importance)
+    np.divide(missed * _UNIT, importance, out=by, where=importance > 0)
+    by = np.maximum(np.minimum(by, _MOST_AMPLIFIED), F32(1))
+    if error.dtype == np.float32:
+        return error * by
+    m = ar.round_to_int(by * F32(32768))
+    scaled = np.clip((error * m + (1 << 14)) >> 15, -ar.ERROR_ZERO_POINT, 255 - ar.ERROR_ZERO_POINT)
+    amplified: Values = np.where(by > 1, scaled, error)
+    return amplified
 
 
 def _importance(error: Values) -> NDArray[Any]:

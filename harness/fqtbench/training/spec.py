@@ -171,11 +171,12 @@ class Ranges(_Spec):
 class PartialUpdates(_Spec):
     """Which filters or rows of a layer get a gradient from a sample: k of N, k ≥ 1; the others cost no arithmetic.
 
-    `dynamic`: k = ⌊(λ_min + e/e_max·(λ_max − λ_min))·N⌋ of the largest errors (VAE paper's rule). `top_k` and
-    `random_k`, controls: k = ⌊λ_min·N⌋ of the largest errors, or drawn.
+    `dynamic`: k = ⌊(λ_min + e/e_max·(λ_max − λ_min))·N⌋ of the largest errors (VAE paper's rule). `sampled`: as many,
+    drawn by their errors, which are scaled so that the gradient is that of all on average. `top_k` and `random_k`,
+    controls: k = ⌊λ_min·N⌋ of the largest errors, or drawn evenly. None: `sampled` with recipe best, else `dynamic`.
     """
 
-    rule: Literal["dynamic", "top_k", "random_k"] = "dynamic"
+    rule: Literal["dynamic", "sampled", "top_k", "random_k"] | None = None
     lambda_min: Annotated[float, Field(gt=0, le=1)] = 0.1
     lambda_max: Annotated[float, Field(gt=0, le=1)] = 1.0
 
