@@ -5,8 +5,6 @@ and is adapted to them: in uint8 with the engine's bits, and in float32 for comp
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +14,7 @@ import pandas as pd
 import yaml
 
 from benchmarks.promise import ROOT, Promise, keep
+from benchmarks.suite_runs import fqtbench, run_suite
 from fqtbench import datasets
 from fqtbench.datasets import Dataset
 from fqtbench.experiment.results import load_results
@@ -27,20 +26,6 @@ _RATE: Final = {"start": 0.02, "end": 0.001}
 _TRAINING: Final = {"batch": 16, "normalization": "qas", "momentum": 0.9, "learning_rate": _RATE}
 _PRETRAINING: Final = {**_TRAINING, "epochs": 15, "configuration": "float32"}
 _ADAPTATION: Final = {**_TRAINING, "epochs": 10}
-_DEADLINE_S: Final = 1200
-
-
-def _fqtbench(*arguments: str) -> str:
-    command = [sys.executable, "-m", "fqtbench.cli", *arguments]
-    return subprocess.run(command, check=True, timeout=_DEADLINE_S, capture_output=True, text=True).stdout
-
-
-def _run(folder: Path, name: str, **suite: Any) -> Path:
-    """Run a suite on the host; returns its results folder."""
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump({"name": name, "boards": ["host"], **suite}))
-    _fqtbench("run", str(path), "--out", str(folder / name), "--json")
-    return folder / name
 
 
 def _network() -> dict[str, Any]:
@@ -67,7 +52,7 @@ def _last(results: Path) -> float:
 
 def _seed(folder: Path, seed: int, right: Dataset) -> dict[str, float]:
     folder.mkdir()
-    left = _run(
+    left = run_suite(
         folder,
         "left",
         dataset={"name": "seglearn-left"},
@@ -75,9 +60,9 @@ def _seed(folder: Path, seed: int, right: Dataset) -> dict[str, float]:
         training=_PRETRAINING,
         seed=seed,
     )
-    _fqtbench("export", str(left), "--format", "onnx", "--out", str(folder / "left.onnx"))
+    fqtbench("export", str(left), "--format", "onnx", "--out", str(folder / "left.onnx"))
     adapted = {
-        configuration: _run(
+        configuration: run_suite(
             folder, configuration, dataset={"name": "seglearn-right"}, network={"onnx": "left.onnx"},
             training={**_ADAPTATION, "configuration": configuration}, seed=seed,
         )

@@ -1,9 +1,10 @@
 /* Calls one kernel on a block of memory, on a Cortex-M or on the host: benchmarks/kernel_rig.py lays it out. */
 #include "convolution.h"
 #include "dense.h"
+#include "fold.h"
 #include "importance.h"
 
-enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH };
+enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD };
 
 /* Offsets are from the request's start; 0 = absent. */
 struct request {
@@ -100,6 +101,9 @@ void run(struct request *r)
         break;
     case WEIGH:
         fqt_weigh(at(r, r->error), r->g.out_h * r->g.out_w, r->g.filters, at(r, r->out));
+        break;
+    case FOLD: /* the plane in `argmax`, n_filters sums in `bias` */
+        fqt_fold(at(r, r->argmax), at(r, r->bias), r->n_filters, r->by);
         break;
     default:
         r->result[0] = (int32_t)fqt_count_errors(at(r, r->error), r->g.out_h * r->g.out_w * r->g.filters);

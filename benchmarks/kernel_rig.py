@@ -30,6 +30,7 @@ _SOURCES: Final = (
     "gradient_dense",
     "error_dense",
     "importance",
+    "fold",
 )
 _WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 _COMMON: Final = (
@@ -87,6 +88,7 @@ class Kernel(IntEnum):
     ERROR_DENSE = 4
     COUNT = 5
     WEIGH = 6
+    FOLD = 7
 
 
 @dataclass(frozen=True)

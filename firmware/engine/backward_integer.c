@@ -2,18 +2,9 @@
 #include "internal.h"
 #include "kernels/convolution.h"
 #include "kernels/dense.h"
+#include "kernels/fold.h"
 
 #define LEAST_FILTERS 2u /* a dense gradient of fewer isn't worth its windows */
-
-/* Fold a sample's gradients into the 12-bit ones of the plane, saturating. */
-static void fold(int16_t *plane, const int32_t *acc, uint32_t n, struct fqt_multiplier by)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        int32_t gradient = (plane[i] >> FQT_RESIDUAL_BITS) + fqt_scale_rounded(acc[i], by);
-        gradient = fqt_clamp(gradient, -FQT_GRADIENT_LIMIT, FQT_GRADIENT_LIMIT);
-        plane[i] = (int16_t)(gradient * FQT_RESIDUAL_ONE + (plane[i] & (FQT_RESIDUAL_ONE - 1)));
-    }
-}
 
 static void add_as_floats(float *plane, const int32_t *acc, uint32_t n, float unit)
 {
@@ -36,7 +27,7 @@ static void take_gradient(struct fqt_net *net, uint32_t index, const struct fqt_
     } else {
         int16_t *plane = fqt_tensor_write(net, layer->plane);
         unit = unit * fqt_power_of_two(-net->layer_state[index].gradient_exponent);
-        fold(plane + filter * g->stored, acc, g->taps, fqt_requantize_multiplier(unit));
+        fqt_fold(plane + filter * g->stored, acc, g->taps, fqt_requantize_multiplier(unit));
     }
 }
 

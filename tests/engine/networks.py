@@ -158,6 +158,7 @@ def _training(draw: st.DrawFn) -> TrainingSpec:
         "configuration": draw(st.sampled_from(["uint8", "uint8", "mixed", "float32"])),
         "learning_rate": draw(st.sampled_from([1e-4, 0.01, 0.05])),
         "track_period": draw(st.integers(1, 9)),
+        "scratch_bytes": draw(st.sampled_from([0, 300, 2000, 1 << 15])),
         "momentum": draw(st.sampled_from([0.0, 0.0, 0.5, 0.9])),
         "rounding": draw(st.sampled_from([None, None, "stochastic", "nearest"])),
         "normalization": draw(

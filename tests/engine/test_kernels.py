@@ -202,3 +202,24 @@ def test_importance_is_the_sum_of_magnitudes(
     expected = np.abs(error.reshape(-1, shape.filters).astype(np.int64) - 128).sum(axis=0)
     for run in (host, m4):
         assert np.frombuffer(run(call).out, np.uint32).tolist() == expected.tolist()
+
+
+@_SETTINGS
+@given(
+    n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), reach=st.sampled_from([1 << 8, 1 << 20, 1 << 31])
+)
+def test_folded_gradients_of_both_variants_agree(
+    host: Callable[[Call], Result], m4: OnCortexM4, n: int, seed: int, reach: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    gradients = rng.choice(np.array([-2047, -2046, -1, 0, 1, 2046, 2047]), n)
+    plane = (gradients * 16 + rng.integers(0, 16, n)).astype(np.int16)
+    sums = rng.integers(-reach, reach, n).astype(np.int32)
+    m, shift = int(rng.integers(1 << 14, 1 << 15)), int(rng.integers(17, 33))
+    call = Call(
+        Kernel.FOLD, Shape(1, 1, 1, 1), {"argmax": plane, "bias": sums}, 0, 0, n, {"m": m, "shift": shift}
+    )
+    scaled = (sums.astype(np.int64) * m + (1 << (shift - 1))) >> shift
+    expected = np.clip((plane >> 4) + scaled, -2047, 2047) * 16 + (plane & 15)
+    for run in (host, m4):
+        assert np.frombuffer(run(call).argmax, np.int16).tolist() == expected.tolist()

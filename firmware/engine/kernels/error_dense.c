@@ -2,6 +2,7 @@
 #include "dot.h"
 #include "patch.h"
 #include "rows.h"
+#include "simd.h"
 
 #define ROW_BLOCK 16u /* input channels whose sums lie on the stack */
 
@@ -41,27 +42,33 @@ static uint32_t filter_of(const struct fqt_dense_error_job *job, uint32_t i)
     return fqt_selected(&job->selection, i);
 }
 
-/* Requantize the sums of n inputs from `at`. Returns the largest |sum|, if tracking. */
-static int32_t finish(const struct fqt_dense_error_job *job, int32_t *acc, uint32_t at, uint32_t n)
+static uint8_t error_of(int32_t acc, struct fqt_multiplier by)
 {
-    const struct fqt_requantization q = {job->by, FQT_ERROR_ZERO, 0, 255};
+    int32_t error = FQT_ERROR_ZERO + fqt_scale_rounded(acc, by);
+#if defined(__ARM_FEATURE_DSP)
+    return (uint8_t)fqt_saturate_byte(error);
+#else
+    return (uint8_t)fqt_clamp(error, 0, 255);
+#endif
+}
+
+/* Mask and requantize the sums of n inputs from `at`. Returns the largest |sum| that is not masked, if tracking. */
+static int32_t finish(const struct fqt_dense_error_job *job, const int32_t *acc, uint32_t at, uint32_t n)
+{
+    const uint8_t *x = job->x + at;
+    uint8_t *out = job->error_in + at;
+    struct fqt_multiplier by = job->by;
+    uint32_t first = (uint32_t)(job->mask.low + 1), shown = (uint32_t)(job->mask.high - job->mask.low - 1);
     int32_t largest = 0;
-    if (job->mask.low >= 0 || job->mask.high <= 255) {
-        const uint8_t *x = job->x + at;
-        uint32_t first = (uint32_t)(job->mask.low + 1), shown = (uint32_t)(job->mask.high - job->mask.low - 1);
-        for (uint32_t i = 0; i < n; i++) {
-            if (x[i] - first >= shown) { /* fqt_hides, in one comparison */
-                acc[i] = 0;
-            }
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = error_of(x[i] - first < shown ? acc[i] : 0, by); /* fqt_hides, in one comparison */
+    }
+    for (uint32_t i = 0; i < n && job->tracking; i++) {
+        int32_t magnitude = acc[i] < 0 ? -acc[i] : acc[i];
+        if (x[i] - first < shown && magnitude > largest) {
+            largest = magnitude;
         }
     }
-    if (job->tracking) {
-        for (uint32_t i = 0; i < n; i++) {
-            int32_t magnitude = acc[i] < 0 ? -acc[i] : acc[i];
-            largest = magnitude > largest ? magnitude : largest;
-        }
-    }
-    fqt_requantize(&q, acc, n, job->error_in + at);
     return largest;
 }
 

@@ -72,6 +72,38 @@ static inline int32_t fqt_saturate_byte(int32_t value)
     return result;
 }
 
+/* Saturated to 13 bits, signed. */
+static inline uint32_t fqt_saturate_13(int32_t value)
+{
+    uint32_t result;
+    __asm__("ssat %0, #13, %1" : "=r"(result) : "r"(value));
+    return result;
+}
+
+/* Both sums of halfwords, saturated to 12 bits, signed; they must fit 16. */
+static inline uint32_t fqt_add_pairs_12(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm__("sadd16 %0, %1, %2\n\t"
+            "ssat16 %0, #12, %0"
+            : "=r"(result)
+            : "r"(x), "r"(y)
+            : "cc");
+    return result;
+}
+
+/* The larger halfwords, signed. */
+static inline uint32_t fqt_larger_pairs(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm__("ssub16 %0, %1, %2\n\t" /* GE of a halfword: x >= y */
+            "sel %0, %1, %2"
+            : "=&r"(result)
+            : "r"(x), "r"(y)
+            : "cc");
+    return result;
+}
+
 /* |byte - zero| of each byte; zero has the same byte four times. */
 static inline uint32_t fqt_byte_magnitudes(uint32_t word, uint32_t zeros)
 {

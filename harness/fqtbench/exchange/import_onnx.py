@@ -1,4 +1,4 @@
-"""From a float ONNX network to a specification and float32 weights.
+"""From an ONNX network, float or quantized, to a specification and float32 weights.
 
 ONNX has maps as (N, C, H, W); here they are (h, w, c), and weights of a fully connected layer behind a Flatten are
 permuted to match. The graph must be a chain, but for residual adds. Whatever can't be expressed is refused by name.
@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from fqtbench.errors import ImageError
+from fqtbench.exchange import import_quantized as quantized
 from fqtbench.exchange import import_shapes as shapes
 from fqtbench.exchange import import_weighted as weighted
 from fqtbench.exchange.graph import Graph, Node, read_graph
@@ -30,6 +31,7 @@ _HANDLERS: Final[Mapping[str, Callable[[Sequence, Node], None]]] = {
     "Concat": shapes.compute_shape,
     "Constant": shapes.constant,
     "Conv": weighted.convolution,
+    "DequantizeLinear": quantized.dequantize,
     "Dropout": shapes.dropout,
     "Flatten": shapes.flatten,
     "Gather": shapes.compute_shape,
@@ -39,6 +41,7 @@ _HANDLERS: Final[Mapping[str, Callable[[Sequence, Node], None]]] = {
     "LogSoftmax": weighted.check_is_logits,
     "MatMul": weighted.matmul,
     "MaxPool": shapes.pool,
+    "QuantizeLinear": quantized.quantize,
     "ReduceMean": shapes.reduce_mean,
     "Relu": weighted.relu,
     "Reshape": shapes.reshape,
@@ -66,7 +69,7 @@ class ImportedNetwork:
 
 
 def import_onnx(path: Path) -> ImportedNetwork:
-    """Read a float ONNX network of opset 13 to 21.
+    """Read an ONNX network of opset 13 to 21.
 
     Raises ImageError that names file, node, operator, reason and remedy where the network can't be expressed, or the
     file is malformed; UsageError if the package onnx is missing.

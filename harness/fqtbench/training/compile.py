@@ -26,7 +26,6 @@ _N_SLOTS: Final = 2  # one sample trains while the next one streams in
 _FRAME_OVERHEAD_BYTES: Final = 16  # header 8, label 4, CRC 4 (docs/wire.md)
 _MIN_SLOT_BYTES: Final = 128
 _RING_SLACK_BYTES: Final = 64
-_SPARE_SCRATCH_BYTES: Final = 8192  # given to faster backward kernels where the arena has them to spare
 _SCHEDULE_PIECES: Final = 32
 _PIXELS: Final = (1 / 255, 0)  # scale and zero point of an input whose 0..255 stand for 0..1
 _CONFIGURATIONS: Final = ("uint8", "mixed", "float32")
@@ -104,7 +103,7 @@ def compile_model(
     """
     options = options_of(training)
     layers = resolve(network, _shape_of(calibration), n_classes, training.configuration)
-    for spare_scratch_bytes in (_SPARE_SCRATCH_BYTES, 0):
+    for spare_scratch_bytes in (training.scratch_bytes, training.scratch_bytes // 4, 0):
         draft = Draft(
             layers,
             options,

@@ -16,7 +16,7 @@ from fqtbench.training.options import Options
 from fqtbench.training.plan import Buffer, Kind
 
 _FIXED_ERROR_SCALE: Final = 1 / 127  # errors within −1..1
-_FILTERS_AT_ONCE: Final = 8
+_FILTERS_AT_ONCE: Final = 16
 _CHANNELS_AT_ONCE: Final = 16
 _ELEMENT_BYTES: Final = {
     TensorType.U8: 1,

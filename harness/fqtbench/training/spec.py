@@ -188,7 +188,11 @@ class PartialUpdates(_Spec):
 
 
 class TrainingSpec(_Spec):
-    """Hyper-parameters of one training. What is None follows from `recipe`, `configuration` and `batch`."""
+    """Hyper-parameters of one training. What is None follows from `recipe`, `configuration` and `batch`.
+
+    `scratch_bytes`: arena that the backward kernels may take beyond what they must have, to make their windows once for
+    many filters. Less of it costs time; the results stay the same. A network that does not fit goes without.
+    """
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 1
     batch: Annotated[int, Field(ge=1, le=1024)] = 16
@@ -200,6 +204,7 @@ class TrainingSpec(_Spec):
     rounding: Literal["residual", "stochastic", "nearest"] | None = None
     ranges: Ranges | None = None
     partial: PartialUpdates | None = None
+    scratch_bytes: Annotated[int, Field(ge=0, le=1 << 20)] = 1 << 15
     track_period: Annotated[int, Field(ge=1, le=1024)] = 8
     calibration_samples: Annotated[int, Field(ge=1, le=4096)] = 32
 
