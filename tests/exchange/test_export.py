@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fqtbench.errors import ImageError
 from fqtbench.exchange.export_onnx import export_onnx, to_onnx
 from fqtbench.exchange.from_image import quantized_network
+from fqtbench.exchange.import_onnx import import_onnx
 from fqtbench.exchange.npz import load_npz, save_npz
 from fqtbench.exchange.quantized import INPUT, Quantization, QuantizedLayer, QuantizedNetwork
 from tests.exchange.trained import NETWORKS, Trained, trained
@@ -86,6 +87,22 @@ def test_integers_stay_integers_in_the_file(tmp_path: Path) -> None:
     assert {array.dtype for array in biases} == {np.dtype(np.int32)}
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert float(properties["input_scale"]) == network.input.scale
+
+
+@pytest.mark.parametrize(("name", "configuration"), CASES)
+def test_an_exported_network_can_be_trained_on(name: str, configuration: str, tmp_path: Path) -> None:
+    network = trained(name, configuration, 1).network()
+    export_onnx(network, tmp_path / "net.onnx")
+    imported = import_onnx(tmp_path / "net.onnx")
+    weighted = [layer for layer in network.layers if layer.weights is not None]
+    assert len(imported.weights) == len(weighted)
+    for layer, (kernel, _) in zip(weighted, imported.weights.values(), strict=True):
+        assert layer.weights is not None
+        expected = layer.weights.astype(np.float32)
+        if layer.weight_quantization is not None:
+            own = layer.weight_quantization
+            expected = (expected - np.float32(own.zero_point)) * np.float32(own.scale)
+        assert np.array_equal(kernel.reshape(-1), expected.reshape(-1))
 
 
 def test_state_of_another_image_is_refused() -> None:
