@@ -85,8 +85,9 @@ def _padding(
             begin, end = [0] * (2 - rank) + list(pads[:rank]), [0] * (2 - rank) + list(pads[rank:])
         case _:
             raise node.refusal(f"unknown auto_pad {auto[:20]}", "export the network again")
-    if begin == end:
-        out = [(size[i] + 2 * begin[i] - kernel[i]) // stride[i] + 1 for i in (0, 1)]
+    out = [(size[i] + 2 * begin[i] - kernel[i]) // stride[i] + 1 for i in (0, 1)]
+    written = [(size[i] + begin[i] + end[i] - kernel[i]) // stride[i] + 1 for i in (0, 1)]
+    if out == written:  # symmetric, but for what no window reaches
         if min(out) < 1 or any(begin[i] >= kernel[i] for i in (0, 1)):
             raise node.refusal(
                 f"kernel {kernel}, pads {begin} on a map of {size[0]}×{size[1]}",
