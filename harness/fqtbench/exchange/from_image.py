@@ -76,8 +76,8 @@ class _Reader:
             )
         out, output = self._shape(layer["out"]), self._quantization(int(layer["out"]))
         pooled = layer["argmax"] != im.NONE
-        computed = (out[0] * 2, out[1] * 2, out[2]) if pooled else out
         in_shape = self._shape(layer["in"])
+        computed = _before_pool(layer, in_shape, out) if pooled else out
         kernel, stride, pad = self._window(layer, kind, in_shape, computed)
         weights: dict[str, Any] = (
             self._weights(layer, kernel) if kind in ("convolution", "fully_connected") else {}
@@ -155,6 +155,17 @@ class _Reader:
                 f"trained state: tensor {tensor} has {len(data)} bytes, the model image says {expected}"
             )
         return data
+
+
+def _before_pool(layer: Any, in_shape: Shape, out: Shape) -> Shape:
+    """Return the map under a fused 2×2 pool: with the odd last row and column that symmetric padding gives."""
+    sizes = []
+    for axis, (kernel, stride, pad) in enumerate(
+        (("kernel_h", "stride_h", "pad_top"), ("kernel_w", "stride_w", "pad_left"))
+    ):
+        symmetric = (in_shape[axis] + 2 * int(layer[pad]) - int(layer[kernel])) // int(layer[stride]) + 1
+        sizes.append(symmetric if symmetric // 2 == out[axis] else 2 * out[axis])
+    return sizes[0], sizes[1], out[2]
 
 
 def _activation(flags: int) -> Activation:
