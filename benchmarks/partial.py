@@ -26,8 +26,8 @@ _NETWORK: Final = {
     "layers": [
         {"type": "conv2d", "filters": 16, "stride": 2},
         {"type": "conv2d", "filters": 32, "stride": 2},
-        {"type": "conv2d", "filters": 64},
-        {"type": "conv2d", "filters": 64, "stride": 2},
+        {"type": "conv2d", "filters": 48},
+        {"type": "conv2d", "filters": 96, "stride": 2},
         {"type": "global_average_pool"},
         {"type": "fully_connected", "units": 10, "activation": "linear"},
     ]
