@@ -83,7 +83,12 @@ class Sanitized:
 
     def __init__(self, folder: Path) -> None:
         self._program = folder / "runner"
-        sanitizers = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
+        sanitizers = (
+            "-fsanitize=address,undefined,float-cast-overflow",
+            "-fno-sanitize-recover=all",
+            "-g",
+            "-O1",
+        )
         native = str(_RUNNER / "native.c")
         _build(require("cc", "gcc"), self._program, *sanitizers, native, "-lm")
 

@@ -19,6 +19,7 @@ _HERE: Final = Path(__file__).resolve().parent
 _FIRMWARE: Final = _HERE.parents[1] / "firmware"
 _BUILD_DEADLINE_S: Final = 180
 _GRACE_S: Final = 60  # for a last input, and to write what was found
+_MOST_CHARACTERS: Final = 12_000  # of what is said about a finding
 _N_IMAGES: Final = 40
 _SESSION: Final = 0x1234
 
@@ -78,13 +79,22 @@ def build(target: Target, folder: Path) -> Path:
     sources = [str(path) for pattern in target.sources for path in sorted(_FIRMWARE.glob(pattern))]
     command = [
         *(require("clang", "clang libclang-rt-14-dev"), "-std=c11", "-g", "-O1", "-ffp-contract=off"),
-        *("-fno-strict-aliasing", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"),
+        *(
+            "-fno-strict-aliasing",
+            "-fsanitize=fuzzer,address,undefined,float-cast-overflow",
+            "-fno-sanitize-recover=all",
+        ),
         *(f"-I{_FIRMWARE / 'engine'}", f"-I{_FIRMWARE / 'wire'}", str(_HERE / f"{target.name}.c"), *sources),
         *("-lm", "-o", str(program)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_DEADLINE_S, check=False)
     assert done.returncode == 0, done.stderr
     return program
+
+
+def _without_progress(said: str) -> str:
+    """Leave out libFuzzer's lines on its progress, which would hide what the sanitizer found."""
+    return "\n".join(line for line in said.splitlines() if not line.startswith("#"))
 
 
 def fuzz(target: Target, folder: Path, seconds: int) -> str:
@@ -111,7 +121,7 @@ def fuzz(target: Target, folder: Path, seconds: int) -> str:
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", timeout=seconds + _GRACE_S, check=False
     )
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, _without_progress(done.stderr)[-_MOST_CHARACTERS:]
     return done.stderr
 
 
