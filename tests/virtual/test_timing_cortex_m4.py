@@ -49,7 +49,8 @@ _OTHERS = {
     "push {r0, r1, r2, lr}": 1 + 4, "pop {r0, r1}": 1 + 2, "vldr s0, [r0]": 2, "vstr s0, [r0]": 1,
     "vldmia r0, {s0-s3}": 1 + 4, "vstmia r0, {s0-s3}": 1 + 4, "vpush {d8, d9}": 1 + 2 * 2, "vpop {d8}": 1 + 2,
     "vdiv.f32 s0, s1, s2": 14, "vsqrt.f32 s0, s1": 14, "udiv r0, r1, r2": 7, "mrs r0, primask": 2,
-    "b .": 1, "beq .": 1, "bl .": 1, "blx r0": 1, "bx lr": 1, "cbz r0, .+4": 1, "cbnz r0, .+4": 1, "tbh [pc, r0, lsl #1]": 2,
+    "b .": 1, "beq .": 1, "bl .": 1, "blx r0": 1, "bx lr": 1, "cbz r0, .+4": 1, "cbnz r0, .+4": 1,
+    "tbh [pc, r0, lsl #1]": 2,
     # 3.3.2, load/store timings
     "str r0, [r1, #4]": 1, "strb r0, [r1]": 1, "strh r0, [r1]": 1, "str r0, [r1, r2]": 2,
     "ldr r0, [r1]; ldr r1, [r2]": 3, "ldr r0, [r1, r2]; str r0, [r3, #20]": 3, "ldr r0, [r1, r2]; str r1, [r3, r2]": 3,
