@@ -22,25 +22,26 @@ _CONDITIONS = ("eq", "ne", "hs", "lo", "mi", "pl", "vs", "vc", "hi", "ls", "ge",
 
 # Table 3-1: one cycle each, spelled as many times as the table has operands of its own kind.
 _SINGLE = """
-movs r0, #1; mov r0, r1; movw r0, #4660; mvn r0, r1; add r0, r1, r2; adds r0, #1; addw r0, r1, #5; adc r0, r1, r2; adr r0, .+4
-sub r0, r1, r2; subs r0, #1; subw r0, r1, #5; sbc r0, r1, r2; rsb r0, r1, #0; mul r0, r1, r2; mla r0, r1, r2, r3
-mls r0, r1, r2, r3; smull r0, r1, r2, r3; umull r0, r1, r2, r3; smlal r0, r1, r2, r3; umlal r0, r1, r2, r3; ssat r0, #8, r1
-usat r0, #8, r1; cmp r0, r1; cmn r0, r1; and r0, r1, r2; eor r0, r1, r2; orr r0, r1, r2; bic r0, r1, r2; tst r0, r1
-lsl r0, r1, #2; lsr r0, r1, #2; asr r0, r1, #2; sxth r0, r1; sxtb r0, r1; uxth r0, r1; uxtb r0, r1; bfi r0, r1, #2, #3
-ubfx r0, r1, #2, #3; sbfx r0, r1, #2, #3; clz r0, r1; nop; it eq; cpsid i; adcs r0, r1; sbcs r0, r1; eors r0, r1; orrs r0, r1
+movs r0, #1; mov r0, r1; movw r0, #4660; mvn r0, r1; add r0, r1, r2; adds r0, #1; addw r0, r1, #5
+adc r0, r1, r2; adr r0, .+4; sub r0, r1, r2; subs r0, #1; subw r0, r1, #5; sbc r0, r1, r2; rsb r0, r1, #0
+mul r0, r1, r2; mla r0, r1, r2, r3; mls r0, r1, r2, r3; smull r0, r1, r2, r3; umull r0, r1, r2, r3
+smlal r0, r1, r2, r3; umlal r0, r1, r2, r3; ssat r0, #8, r1; usat r0, #8, r1; cmp r0, r1; cmn r0, r1
+and r0, r1, r2; eor r0, r1, r2; orr r0, r1, r2; bic r0, r1, r2; tst r0, r1; lsl r0, r1, #2; lsr r0, r1, #2
+asr r0, r1, #2; sxth r0, r1; sxtb r0, r1; uxth r0, r1; uxtb r0, r1; bfi r0, r1, #2, #3; ubfx r0, r1, #2, #3
+sbfx r0, r1, #2, #3; clz r0, r1; nop; it eq; cpsid i; adcs r0, r1; sbcs r0, r1; eors r0, r1; orrs r0, r1
 bics r0, r1; ands r0, r1; asrs r0, r1, #2; lsls r0, r1, #2; lsrs r0, r1, #2; muls r0, r1; rsbs r0, r1, #0
 """.replace("\n", ";")
 # Section 3.3.1, "Table of processor DSP instructions": one cycle each.
 _DSP = """
-sadd16 r0, r1, r2; ssub16 r0, r1, r2; usub8 r0, r1, r2; usada8 r0, r1, r2, r3; ssat16 r0, #12, r1; sel r0, r1, r2
-smlad r0, r1, r2, r3; smlabb r0, r1, r2, r3; smlalbb r0, r1, r2, r3; smmulr r0, r1, r2; pkhbt r0, r1, r2, lsl #16
-pkhtb r0, r1, r2, asr #16; uxtab16 r0, r1, r2; uxtah r0, r1, r2; uxtb16 r0, r1
+sadd16 r0, r1, r2; ssub16 r0, r1, r2; usub8 r0, r1, r2; usada8 r0, r1, r2, r3; ssat16 r0, #12, r1
+sel r0, r1, r2; smlad r0, r1, r2, r3; smlabb r0, r1, r2, r3; smlalbb r0, r1, r2, r3; smmulr r0, r1, r2
+pkhbt r0, r1, r2, lsl #16; pkhtb r0, r1, r2, asr #16; uxtab16 r0, r1, r2; uxtah r0, r1, r2; uxtb16 r0, r1
 """.replace("\n", ";")
 # Table 7-1: one cycle each.
 _FLOAT = """
-vadd.f32 s0, s1, s2; vsub.f32 s0, s1, s2; vmul.f32 s0, s1, s2; vnmul.f32 s0, s1, s2; vneg.f32 s0, s1; vcmp.f32 s0, s1
-vcmpe.f32 s0, s1; vcvt.f32.s32 s0, s1; vcvt.f32.u32 s0, s1; vcvt.s32.f32 s0, s1; vcvt.u32.f32 s0, s1; vmov r0, s0
-vmov.f32 s0, s1; vmrs APSR_nzcv, fpscr
+vadd.f32 s0, s1, s2; vsub.f32 s0, s1, s2; vmul.f32 s0, s1, s2; vnmul.f32 s0, s1, s2; vneg.f32 s0, s1
+vcmp.f32 s0, s1; vcmpe.f32 s0, s1; vcvt.f32.s32 s0, s1; vcvt.f32.u32 s0, s1; vcvt.s32.f32 s0, s1
+vcvt.u32.f32 s0, s1; vmov r0, s0; vmov.f32 s0, s1; vmrs APSR_nzcv, fpscr
 """.replace("\n", ";")
 # Anything else: text and cycles.
 _OTHERS = {
