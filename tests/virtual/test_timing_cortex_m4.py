@@ -1,7 +1,8 @@
 """Promise: the M4 model gives the cycles of Arm's tables for every instruction that the firmware has.
 
-Rows: ARM 100166 (Cortex-M4 Technical Reference Manual, r0p1), tables 3-1 and 7-1 and section 3.3.2. A branch's refill P,
-1 to 3 there, is added when it is taken and not part of these prices; SDIV, UDIV (2 to 12) and MRS (1 or 2) are one value.
+Rows: ARM 100166 (Cortex-M4 Technical Reference Manual, r0p1), tables 3-1 and 7-1 and section 3.3.2. A branch's refill
+P, 1 to 3 there, is added when it is taken and not part of these prices; SDIV, UDIV (2 to 12) and MRS (1 or 2) are one
+value.
 """
 
 import subprocess
