@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test soak fuzz check firmware results clean
+.PHONY: demo test soak fuzz check firmware results studies clean
 
 demo: $(VENV)/.demo
 	@rm -rf out/demo
@@ -34,6 +34,10 @@ firmware: $(VENV)/.dev
 results: $(VENV)/.dev
 	@for name in suites uart speed flash disturbance kills clean_clone readme; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# The accuracy studies on the board `host`, an hour and a half on one core.
+studies: $(VENV)/.dev
+	@for name in first_gate arm_swap partial readme; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	@rm -rf $(VENV) build dist out
