@@ -24,17 +24,18 @@ static void backward_weighted(struct fqt_net *net, uint32_t index)
     if (fqt_is_trained(layer)) {
         selection = fqt_select(net, index);
     }
+    uint32_t error_share = is_float ? 0u : fqt_error_share(net, index, &g);
     if (layer->error_in != IMAGE_NONE && is_float) {
         fqt_float_error(&g, fqt_tensor_read(net, layer->in), fqt_tensor_read(net, layer->error_out),
                         fqt_tensor_read(net, layer->weights), selection, fqt_tensor_write(net, layer->error_in),
                         layer->flags);
     } else if (layer->error_in != IMAGE_NONE) {
-        fqt_propagate_integer(net, index, &g, selection);
+        fqt_propagate_integer(net, index, &g, selection, error_share);
     }
     if (fqt_is_trained(layer) && is_float) {
         accumulate_float(net, layer, &g, selection);
     } else if (fqt_is_trained(layer)) {
-        fqt_accumulate_integer(net, index, &g, selection);
+        fqt_accumulate_integer(net, index, &g, selection, error_share);
     }
 }
 

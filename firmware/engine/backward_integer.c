@@ -31,17 +31,20 @@ static void take_gradient(struct fqt_net *net, uint32_t index, const struct fqt_
     }
 }
 
-/* Whether the errors of a layer are many enough for a dense kernel. */
-static bool is_dense(const struct fqt_net *net, const struct image_layer *layer, uint32_t share)
-{
-    uint32_t n = fqt_count(&net->tensors[layer->error_out]);
-    return fqt_is_dense(fqt_count_errors(fqt_tensor_read(net, layer->error_out), n), n, share);
-}
-
 /* Whether the dense kernels know the layer. */
 static bool has_dense_kernels(const struct fqt_geometry *g)
 {
     return g->pool == 1u && g->group_filters == g->filters;
+}
+
+uint32_t fqt_error_share(const struct fqt_net *net, uint32_t index, const struct fqt_geometry *g)
+{
+    const struct image_layer *layer = &net->layers[index];
+    if (!has_dense_kernels(g) || layer->type == IMAGE_FULLY_CONNECTED) {
+        return 0;
+    }
+    uint32_t n = fqt_count(&net->tensors[layer->error_out]);
+    return (uint32_t)((uint64_t)fqt_count_errors(fqt_tensor_read(net, layer->error_out), n) * 256u / n);
 }
 
 /* Filters whose gradients the dense kernel can find at once in the layer's scratch. */
@@ -106,13 +109,13 @@ static void accumulate_sparse(struct fqt_net *net, uint32_t index, const struct 
 }
 
 void fqt_accumulate_integer(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
-                            struct fqt_selection selection)
+                            struct fqt_selection selection, uint32_t error_share)
 {
     const struct image_layer *layer = &net->layers[index];
     float unit = net->tensor_state[layer->error_out].scale * net->tensor_state[layer->in].scale;
     uint32_t at_once = filters_at_once(net, layer, g);
-    if ((layer->flags & IMAGE_FLAG_TRAINED) != 0 && layer->type == IMAGE_CONVOLUTION && has_dense_kernels(g) &&
-        at_once >= LEAST_FILTERS && is_dense(net, layer, FQT_DENSE_GRADIENT_SHARE)) {
+    if ((layer->flags & IMAGE_FLAG_TRAINED) != 0 && at_once >= LEAST_FILTERS &&
+        error_share >= FQT_DENSE_GRADIENT_SHARE) {
         accumulate_dense(net, index, g, selection, at_once, unit);
     } else {
         accumulate_sparse(net, index, g, selection, unit);
@@ -160,7 +163,7 @@ static int32_t propagate_dense(const struct fqt_net *net, const struct image_lay
 }
 
 void fqt_propagate_integer(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
-                           struct fqt_selection selection)
+                           struct fqt_selection selection, uint32_t error_share)
 {
     const struct image_layer *layer = &net->layers[index];
     struct fqt_layer_state *state = &net->layer_state[index];
@@ -178,7 +181,7 @@ void fqt_propagate_integer(struct fqt_net *net, uint32_t index, const struct fqt
     struct fqt_multiplier by = fqt_requantize_multiplier(weight_scale / ratio);
     bool dense = has_dense_kernels(g) &&
                  net->tensors[layer->scratch].bytes >= fqt_dense_error_bytes(g, FQT_DENSE_ERROR_LEAST) &&
-                 (layer->type == IMAGE_FULLY_CONNECTED || is_dense(net, layer, FQT_DENSE_ERROR_SHARE));
+                 (layer->type == IMAGE_FULLY_CONNECTED || error_share >= FQT_DENSE_ERROR_SHARE);
     int32_t largest = dense ? propagate_dense(net, layer, g, selection, by, tracking)
                             : propagate_sparse(net, layer, g, selection, by, tracking);
     if (tracking && largest > 0) {

@@ -144,11 +144,13 @@ static inline void fqt_track(struct fqt_layer_state *state, int32_t acc)
 /* partial.c: the filters that this sample updates; `updated` of the layer's state is their number. */
 struct fqt_selection fqt_select(struct fqt_net *net, uint32_t layer);
 
-/* backward_integer.c: a uint8 layer's error goes down, its gradients are added up. */
+/* backward_integer.c: a uint8 layer's error goes down, its gradients are added up. `error_share`: errors that are not
+ * zero, in 1/256, or 0 where there is only one kernel to choose. */
+uint32_t fqt_error_share(const struct fqt_net *net, uint32_t layer, const struct fqt_geometry *g);
 void fqt_propagate_integer(struct fqt_net *net, uint32_t layer, const struct fqt_geometry *g,
-                           struct fqt_selection selection);
+                           struct fqt_selection selection, uint32_t error_share);
 void fqt_accumulate_integer(struct fqt_net *net, uint32_t layer, const struct fqt_geometry *g,
-                            struct fqt_selection selection);
+                            struct fqt_selection selection, uint32_t error_share);
 
 /* maps.c: layers without weights. */
 void fqt_forward_map(struct fqt_net *net, uint32_t layer);

@@ -55,7 +55,7 @@ static uint32_t highest_bit(uint32_t value)
     return bit;
 }
 
-/* The largest value that at least k of n reach. */
+/* A value that at least k of n reach, and fewer, or just those k, if it were larger. */
 static uint32_t threshold_of(const uint32_t *importance, uint32_t n, uint32_t k)
 {
     uint32_t threshold = 0, any = 0;
@@ -68,6 +68,9 @@ static uint32_t threshold_of(const uint32_t *importance, uint32_t n, uint32_t k)
             reached += importance[i] >= (threshold | bit) ? 1u : 0u;
         }
         threshold |= reached >= k ? bit : 0u;
+        if (reached == k) {
+            break;
+        }
     }
     return threshold;
 }

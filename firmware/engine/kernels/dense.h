@@ -17,12 +17,6 @@ uint32_t fqt_count_errors(const uint8_t *error, uint32_t n);
 #define FQT_DENSE_GRADIENT_SHARE 44u
 #define FQT_DENSE_ERROR_SHARE 60u
 
-/* Whether the `count` of n errors reaches `share`. */
-static inline bool fqt_is_dense(uint32_t count, uint32_t n, uint32_t share)
-{
-    return (uint64_t)count * 256u >= (uint64_t)n * share;
-}
-
 /* --- weight gradient: rows[i][tap] = sum over windows of (e - 128)(x - z_x), filter i of the selection -- */
 
 struct fqt_dense_gradient_job {

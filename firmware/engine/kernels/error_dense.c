@@ -60,6 +60,9 @@ static int32_t finish(const struct fqt_dense_error_job *job, const int32_t *acc,
     struct fqt_multiplier by = job->by;
     uint32_t first = (uint32_t)(job->mask.low + 1), shown = (uint32_t)(job->mask.high - job->mask.low - 1);
     int32_t largest = 0;
+#if defined(__GNUC__)
+#pragma GCC unroll 4
+#endif
     for (uint32_t i = 0; i < n; i++) {
         out[i] = error_of(x[i] - first < shown ? acc[i] : 0, by); /* fqt_hides, in one comparison */
     }

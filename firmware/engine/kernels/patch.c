@@ -17,6 +17,12 @@ static struct span inside(int32_t start, uint32_t n, uint32_t size)
 static uint8_t *fill(uint8_t *to, uint32_t n, uint8_t value)
 {
     uint8_t *end = to + n;
+#if defined(__ARM_FEATURE_UNALIGNED)
+    uint32_t word = value * 0x01010101u;
+    for (; n >= 4u; n -= 4u, to += 4) {
+        fqt_copy_word(to, (const uint8_t *)&word);
+    }
+#endif
     while (to != end) {
         *to++ = value;
 #if defined(__GNUC__)
