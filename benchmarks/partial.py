@@ -37,8 +37,8 @@ _PRETRAINING: Final = {"epochs": 3, "batch": 48, "learning_rate": {"start": 0.00
 _ADAPTATION: Final = {"epochs": 3, "batch": 96, "learning_rate": {"start": 0.006, "end": 0.00005}}
 _RULES: Final[dict[str, dict[str, Any] | None]] = {
     "whole": None,
-    "sampled": {"lambda_min": 0.1, "lambda_max": 0.6},
-    "dynamic": {"lambda_min": 0.1, "lambda_max": 0.6, "rule": "dynamic"},
+    "sampled": {"lambda_min": 0.1, "lambda_max": 0.7},
+    "dynamic": {"lambda_min": 0.1, "lambda_max": 0.7, "rule": "dynamic"},
 }
 _BOARD_SAMPLES: Final = 480
 _LEAST_SPEEDUP: Final = 5.0
