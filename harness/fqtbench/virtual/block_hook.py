@@ -2,6 +2,7 @@
 
 Header fields are indices into an int64 array; behind the header lie four int64 for each halfword of flash, then of RAM:
 a block's cycles (0 = no price), instructions, executions, and executions that began with a taken jump.
+OUTSIDE counts the cycles that passed between blocks: asleep, or on the way into an exception and back.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from unicorn.unicorn_py3 import unicorn as unicorn_binding
 
 NOW, DEADLINE, PREVIOUS_END, INSTRUCTIONS, STOPPED_AT, STOPPED_SIZE, STOPPED, TAKEN_CYCLES = range(8)
-FLASH_BYTES, RAM_BASE, RAM_BYTES, PAUSED = range(8, 12)
+FLASH_BYTES, RAM_BASE, RAM_BYTES, PAUSED, OUTSIDE = range(8, 13)
 HEADER: Final = 16
 FIELDS: Final = 4  # cycles, instructions, executions, entries by a jump
 _UNBOUNDED: Final = 1 << 40  # shape for carray, which does not check it
@@ -51,17 +52,31 @@ def on_block(engine: Any, address: int, size: int, table: Any) -> None:
     t[PREVIOUS_END] = types.int64(a) + types.int64(size)
 
 
-def install(engine: unicorn.Uc, table: NDArray[np.int64]) -> None:
-    """Call the hook for every block that `engine` begins; `table` must outlive it."""
+def install(engine: unicorn.Uc, table: NDArray[np.int64], callback: int = on_block.address) -> int:
+    """Call the native hook at address `callback` for every block that `engine` begins; return its handle.
+
+    `table` must outlive it. Hooks are called in the order in which they were installed; when one stops the CPU, those
+    behind it are not called.
+    """
     handle = ctypes.c_size_t()
     status = _library.uc_hook_add(
         engine._uch,
         ctypes.byref(handle),
         ctypes.c_int(unicorn.UC_HOOK_BLOCK),
-        ctypes.c_void_p(on_block.address),
+        ctypes.c_void_p(callback),
         ctypes.c_void_p(table.ctypes.data),
         ctypes.c_uint64(1),  # begin > end: everywhere
         ctypes.c_uint64(0),
     )
     if status != unicorn.UC_ERR_OK:
         raise RuntimeError(f"Unicorn refused the block hook: status {status}")
+    engine.ctl_flush_tb()  # translations made before would call only the hooks of then
+    return int(handle.value)
+
+
+def remove(engine: unicorn.Uc, handle: int) -> None:
+    """Remove a hook by the handle that `install` returned."""
+    status = _library.uc_hook_del(engine._uch, ctypes.c_size_t(handle))
+    if status != unicorn.UC_ERR_OK:
+        raise RuntimeError(f"Unicorn did not remove the block hook: status {status}")
+    engine.ctl_flush_tb()

@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 import unicorn
+from numpy.typing import NDArray
 from unicorn import arm_const as arm
 
 from fqtbench.virtual.block_hook import (
@@ -27,6 +28,7 @@ from fqtbench.virtual.block_hook import (
     HEADER,
     INSTRUCTIONS,
     NOW,
+    OUTSIDE,
     PAUSED,
     PREVIOUS_END,
     RAM_BASE,
@@ -136,6 +138,7 @@ class Cpu:
 
     @now.setter
     def now(self, cycles: int) -> None:
+        self._table[OUTSIDE] += cycles - self._table[NOW]
         self._table[NOW] = cycles
 
     @property
@@ -309,6 +312,11 @@ class Cpu:
         memory = self._memory
         offset = address if address < memory.flash_bytes else memory.flash_bytes + address - memory.ram_base
         return offset >> 1
+
+    @property
+    def table(self) -> NDArray[np.int64]:
+        """What the native hook counts in (block_hook.py); for other hooks to read."""
+        return self._table
 
     def block_counts(self) -> list[BlockCount]:
         """Return the counts of every block whose code is still there, in order of address."""
