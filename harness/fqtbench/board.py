@@ -103,7 +103,10 @@ class BoardModel(_Strict):
 
 
 class BoardInstance(_Strict):
-    """One board. `cycles` says where its cycle counts come from; what a launched command prints overrides it."""
+    """One board. `cycles` says where its cycle counts come from; what a launched command prints overrides it.
+
+    `profiler`: whether its launched command prints the address of one, which counts what the firmware executes.
+    """
 
     name: Name
     model: Name
@@ -112,6 +115,7 @@ class BoardInstance(_Strict):
     serial: str | None = None
     power: str = "modelled:"
     cycles: Origin = "measured"
+    profiler: bool = False
 
     def reachable_as(self, model: BoardModel) -> bool:
         """Whether it says enough for a board of `model` to be found."""
@@ -183,6 +187,7 @@ def _embedded(model: BoardModel) -> BoardInstance:
         name=f"virtual-{model.name}",
         model=model.name,
         launch=(sys.executable, "-m", "fqtbench.virtual", model.name),
+        profiler=True,
     )
 
 

@@ -5,14 +5,11 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 import fqtbench
@@ -21,6 +18,21 @@ from fqtbench.bench.job import AnyJob, Charge, FlashJob, RecoverJob, ResetJob
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.bench.probes import attached_probes
 from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
+from fqtbench.cli_options import (
+    BenchOption,
+    BoardOption,
+    JsonOption,
+    OutOption,
+    ResumeOption,
+    RootOption,
+    SuiteArgument,
+    boards_of,
+    errors,
+    interruptible,
+    output,
+    print_json,
+)
+from fqtbench.cli_profile import profile, profile_diff
 from fqtbench.console import Progress, boards_table, summary
 from fqtbench.errors import FqtbenchError, ProbeError, UsageError
 from fqtbench.exchange.export_onnx import export_onnx
@@ -30,7 +42,7 @@ from fqtbench.experiment.export import exported_network, find_run, read_run
 from fqtbench.experiment.plan import plan_runs
 from fqtbench.experiment.results import load_results, summary_table
 from fqtbench.experiment.runner import Order, run_suite
-from fqtbench.experiment.spec import Suite, find_suite, load_suite
+from fqtbench.experiment.spec import find_suite, load_suite
 from fqtbench.report.memory_plan import draw_plan
 from fqtbench.report.page import write_drawing
 from fqtbench.schema import nearest
@@ -44,24 +56,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Train neural networks on Cortex-M microcontrollers, and measure them while they do it.",
 )
-_output = Console(soft_wrap=True)
-_errors = Console(stderr=True, soft_wrap=True, highlight=False)
-
-BenchOption = Annotated[
-    Path | None, typer.Option("--bench", help="Boards of this bench [default: bench.toml]")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-SuiteArgument = Annotated[
-    str, typer.Argument(help="A suite's YAML file, or the name of a shipped one (quickstart).")
-]
-BoardOption = Annotated[
-    list[str] | None, typer.Option("--board", help="Use this board, not the suite's; repeatable.")
-]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder [default: out/<suite name>]")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a results folder.")]
-RootOption = Annotated[
-    Path | None, typer.Option("--dataset-root", help="Folder of a dataset that isn't shipped.")
-]
 BoardArgument = Annotated[str, typer.Argument(help="Name of a board; `fqtbench boards` lists them.")]
 
 
@@ -70,21 +64,6 @@ class ExportFormat(StrEnum):
 
     ONNX = "onnx"
     NPZ = "npz"
-
-
-class InterruptError(FqtbenchError):
-    """Ctrl-C. The exit code is what a shell reports for it."""
-
-    exit_code: ClassVar[int] = 130
-
-
-@contextmanager
-def _interruptible(message: str) -> Iterator[None]:
-    """Turn Ctrl-C into an error like every other: one line and an exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise InterruptError(message) from None
 
 
 def _print_version(wanted: bool) -> None:
@@ -119,11 +98,11 @@ def run(
     """Run a suite: flash, stream, train on the board, measure, report."""
     read = load_suite(find_suite(suite))
     models = load_models()
-    boards = _boards_of(read, board, load_instances(models, bench))
+    boards = boards_of(read, board, load_instances(models, bench))
     folder = out or Path("out") / read.spec.name
     order = Order(read, boards, models, folder, resume, dataset_root)
-    with _interruptible(f"interrupted; what was recorded in {folder} is safe, go on by --resume"):
-        with Progress(_errors, quiet=as_json) as progress:
+    with interruptible(f"interrupted; what was recorded in {folder} is safe, go on by --resume"):
+        with Progress(errors, quiet=as_json) as progress:
             run_suite(order, progress)
         _show_results(folder, _draw(folder), as_json)
 
@@ -139,7 +118,7 @@ def plan(
     """Show where a suite's networks lie in memory, as a table and a picture; needs no board."""
     read = load_suite(find_suite(suite))
     models = load_models()
-    used = {b.model: models[b.model] for b in _boards_of(read, board, load_instances(models, bench))}
+    used = {b.model: models[b.model] for b in boards_of(read, board, load_instances(models, bench))}
     folder = out or Path("out") / read.spec.name
     seen: set[str] = set()
     for planned in plan_runs(read, used.values(), dataset_root):
@@ -150,7 +129,11 @@ def plan(
         seen.add(table)
         drawing = draw_plan(planned.compiled.plan, names, f"{planned.label} on {planned.model.name}")
         path = write_drawing(drawing, folder / "plans", f"run-{planned.number}")
-        _output.print(f"{planned.name} on {planned.model.name}\n{table}\npicture: {path}\n", markup=False)
+        output.print(f"{planned.name} on {planned.model.name}\n{table}\npicture: {path}\n", markup=False)
+
+
+app.command()(profile)
+app.command(name="profile-diff")(profile_diff)
 
 
 @app.command()
@@ -183,7 +166,7 @@ def export(
         writer(network, out)
     except OSError as error:
         raise UsageError(f"--out {out}: can't be written: {error.strerror or error}") from error
-    _output.print(
+    output.print(
         f"{out}: {len(network.layers)} layers, {out.stat().st_size} bytes", markup=False, highlight=False
     )
 
@@ -196,10 +179,10 @@ def boards(bench: BenchOption = None, as_json: JsonOption = False) -> None:
     try:
         probes = attached_probes()
     except ProbeError as error:
-        _errors.print(f"fqtbench: {error}", markup=False)
+        errors.print(f"fqtbench: {error}", markup=False)
         probes = {}
     if as_json:
-        _print_json(
+        print_json(
             {
                 "probes": probes,
                 "models": {name: model.model_dump(mode="json") for name, model in models.items()},
@@ -207,10 +190,10 @@ def boards(bench: BenchOption = None, as_json: JsonOption = False) -> None:
             }
         )
         return
-    _output.print(boards_table(models, instances))
+    output.print(boards_table(models, instances))
     for probe_id, description in probes.items():
         users = ", ".join(name for name, instance in instances.items() if instance.probe == probe_id)
-        _output.print(
+        output.print(
             f"attached: probe {probe_id}, {description}: {users or 'in no bench file'}", markup=False
         )
 
@@ -229,7 +212,7 @@ def flash(
         raise UsageError(f"--image {image}: no such file; a results folder has images in artifacts/")
     job = FlashJob(elf=load_firmware(model).path.resolve(), image=None if image is None else image.resolve())
     flashed = _act(instance, model, job).get("flashed", {})
-    _output.print(
+    output.print(
         f"{board}: {flashed.get('programmed_bytes', 0)} bytes programmed and verified, "
         f"{flashed.get('skipped_bytes', 0)} were there already ({flashed.get('duration_s', 0.0):.1f} s)"
     )
@@ -239,7 +222,7 @@ def flash(
 def reset(board: BoardArgument, bench: BenchOption = None) -> None:
     """Reset a board and let it run."""
     _act(*_find(board, bench), ResetJob())
-    _output.print(f"{board}: reset")
+    output.print(f"{board}: reset")
 
 
 @app.command()
@@ -255,7 +238,7 @@ def recover(
             raise UsageError(f"recover {board} erases the whole chip; say --yes if that is meant")
         typer.confirm(f"Erase the whole chip of {board}?", abort=True)
     _act(instance, model, RecoverJob())
-    _output.print(f"{board}: erased; `fqtbench flash {board}` programs the firmware again")
+    output.print(f"{board}: erased; `fqtbench flash {board}` programs the firmware again")
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -283,22 +266,9 @@ def main() -> NoReturn:
     except FqtbenchError as error:
         if verbose:
             traceback.print_exception(error)
-        _errors.print(f"fqtbench: {error}", markup=False)
+        errors.print(f"fqtbench: {error}", markup=False)
         sys.exit(error.exit_code)
     sys.exit(0)
-
-
-def _boards_of(
-    suite: Suite, names: list[str] | None, instances: dict[str, BoardInstance]
-) -> list[BoardInstance]:
-    """Return the boards asked for by --board or else by the suite, each once."""
-    if names:
-        return [find_instance(name, instances) for name in dict.fromkeys(names)]
-    for number, name in enumerate(suite.spec.boards):
-        if name not in instances:
-            where = suite.where("boards", number)
-            raise UsageError(f"{where}: boards: unknown board {name}{nearest(name, instances)}")
-    return [instances[name] for name in dict.fromkeys(suite.spec.boards)]
 
 
 def _find(name: str, bench: Path | None) -> tuple[BoardInstance, BoardModel]:
@@ -316,9 +286,9 @@ def _act(instance: BoardInstance, model: BoardModel, job: AnyJob) -> dict[str, d
 
     charge = Charge(instance=instance, model=model)
     with (
-        _interruptible(f"{job.kind} of {instance.name} interrupted; run it again before the board is used"),
+        interruptible(f"{job.kind} of {instance.name} interrupted; run it again before the board is used"),
         Pool([charge]) as pool,
-        _errors.status(f"{job.kind} {instance.name}"),
+        errors.status(f"{job.kind} {instance.name}"),
     ):
         pool.run([Task(job.kind, model.name, job, _ACTION_DEADLINE_S)], keep)
     return seen
@@ -334,20 +304,16 @@ def _show_results(folder: Path, page: Path, as_json: bool) -> None:
     results = load_results(folder)
     if as_json:
         rows = json.loads(summary_table(results).to_json(orient="records"))
-        _print_json({"suite": results.name, "folder": str(folder), "report": str(page), "runs": rows})
+        print_json({"suite": results.name, "folder": str(folder), "report": str(page), "runs": rows})
         return
     table: Table = summary(results)
-    _output.print(table)
+    output.print(table)
     for run_result in results.runs:
         if run_result.description["perturbed"]:
-            _output.print(
+            output.print(
                 f"{run_result.label}: perturbed, frames were sent again on its line; its times are not exact"
             )
-    _output.print(f"report: {page.resolve()}", highlight=False)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    output.print(f"report: {page.resolve()}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fqtbench.bench.job import TrainJob
+from fqtbench.bench.profiler import Profiler
 from fqtbench.power import Monitor
 from fqtbench.wire import ArenaUse, Checksum, Evaluated, Step
 
@@ -71,6 +72,10 @@ class BoardAccess(Protocol):
 
     def monitor(self) -> Monitor | None:
         """Open the power monitor; None if the board's power means nothing."""
+        ...
+
+    def profiler(self) -> AbstractContextManager[Profiler]:
+        """Open the profiler."""
         ...
 
     def session(self, job: TrainJob) -> AbstractContextManager[TrainingDevice]:

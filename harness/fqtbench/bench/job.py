@@ -67,6 +67,34 @@ class TrainJob(_Job):
     trained_layers: tuple[str, ...]
 
 
+class Marker(_Job):
+    """A function whose call begins a section of the caller (docs/profiling.md); `argument` None: the element stays."""
+
+    function: int
+    section: int
+    argument: int | None
+    base: int = 0
+    stride: int = 1
+
+
+class Watch(_Job):
+    """What a profiler follows: functions (first address, end), those that are cut (address, section), their markers."""
+
+    functions: tuple[tuple[int, int], ...]
+    cut: tuple[tuple[int, int], ...]
+    markers: tuple[Marker, ...]
+
+
+class ProfileJob(_Job):
+    """The first steps of a training: `after` of them as they are, then `steps` of them under the profiler."""
+
+    kind: Literal["profile"] = "profile"
+    train: TrainJob
+    watch: Watch
+    after: Annotated[int, Field(ge=0)]
+    steps: Annotated[int, Field(ge=1)]
+
+
 class FlashJob(_Job):
     """Program and verify the firmware, and a model image if one is given; then reset."""
 
@@ -87,7 +115,7 @@ class RecoverJob(_Job):
     kind: Literal["recover"] = "recover"
 
 
-AnyJob = TrainJob | FlashJob | ResetJob | RecoverJob
+AnyJob = TrainJob | ProfileJob | FlashJob | ResetJob | RecoverJob
 JOBS: TypeAdapter[AnyJob] = TypeAdapter(Annotated[AnyJob, Field(discriminator="kind")])
 
 

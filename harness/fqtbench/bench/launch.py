@@ -22,13 +22,14 @@ _LINE_LIMIT: Final = 65_536
 
 
 class Addresses(BaseModel):
-    """A board's probe id, serial URL and power monitor URL, and where its cycle counts come from."""
+    """A board's probe id, serial URL, power monitor URL and profiler URL, and where its cycle counts come from."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     probe: Annotated[str, Field(min_length=1)]
     serial: Annotated[str, Field(min_length=1)]
     power: str = "modelled:"
+    profiler: str | None = None
     cycles: Origin = "measured"
     timing_model_id: str | None = None
     unique_id: str | int | None = None

@@ -1,11 +1,12 @@
 """Boards that are the training engine as a shared library: nothing to connect, to lock, to program or to weigh."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from fqtbench.bench.access import Emit, Event
 from fqtbench.bench.job import Charge, TrainJob
+from fqtbench.bench.profiler import Profiler
 from fqtbench.errors import UsageError
 from fqtbench.host import LibraryDevice
 from fqtbench.training.arithmetic import ARITH_ID
@@ -38,6 +39,10 @@ class LibraryAccess:
 
     def monitor(self) -> None:
         """Return None: the computer's power says nothing of a chip's."""
+
+    def profiler(self) -> AbstractContextManager[Profiler]:
+        """Refuse: a computer's cycles say nothing of a chip's."""
+        raise UsageError(f"board {self._board}: it has no profiler")
 
     @contextmanager
     def session(self, job: TrainJob) -> Iterator[LibraryDevice]:

@@ -1,7 +1,7 @@
 """Boards with a debug probe and a serial line: real ones, and virtual ones, which offer the same."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from fqtbench.bench.access import Emit, Event
 from fqtbench.bench.job import Charge, TrainJob
 from fqtbench.bench.launch import Addresses, Attachment
 from fqtbench.bench.lock import ProbeLock
-from fqtbench.errors import DeviceError, ImageError
+from fqtbench.bench.profiler import Profiler, open_profiler
+from fqtbench.errors import DeviceError, ImageError, UsageError
 from fqtbench.power import Monitor, open_monitor
 from fqtbench.probe import Probe, Segment, elf_segments
 from fqtbench.wire import Device, Hello, open_line
@@ -58,6 +59,15 @@ class WiredAccess:
         """Open the monitor at the board's address."""
         supply = self._model.supply
         return None if supply is None else open_monitor(self._addresses().power, supply)
+
+    def profiler(self) -> AbstractContextManager[Profiler]:
+        """Open the profiler at the board's address."""
+        url = self._addresses().profiler
+        if url is None:
+            raise UsageError(
+                f"board {self._instance.name}: its launched command printed no `profiler` address"
+            )
+        return open_profiler(url)
 
     @contextmanager
     def session(self, job: TrainJob) -> Iterator[Device]:

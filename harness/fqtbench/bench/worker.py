@@ -17,7 +17,8 @@ from typing import Final, TextIO
 
 from fqtbench.bench.access import BoardAccess, Emit, Event
 from fqtbench.bench.execute import Execution
-from fqtbench.bench.job import JOBS, AnyJob, Charge, FlashJob, RecoverJob, ResetJob, TrainJob
+from fqtbench.bench.job import JOBS, AnyJob, Charge, FlashJob, ProfileJob, RecoverJob, ResetJob, TrainJob
+from fqtbench.bench.profiling import profile_steps
 from fqtbench.errors import BoardError, FqtbenchError
 
 _ORPHANED: Final = 4  # exit code, read by nobody
@@ -45,6 +46,9 @@ class Worker:
             match job:
                 case TrainJob():
                     self._train(job)
+                case ProfileJob():
+                    with self.access.session(job.train) as device, self.access.profiler() as profiler:
+                        self.emit(profile_steps(job, device, profiler))
                 case FlashJob():
                     self.access.flash(job.elf, job.image)
                 case ResetJob():

@@ -16,6 +16,7 @@ from typing import Final
 
 from fqtbench.virtual.nrf52840 import FLASH_BYTES, Nrf52840
 from fqtbench.virtual.probe_server import ProbeServer
+from fqtbench.virtual.profile_server import ProfileServer
 from fqtbench.virtual.timing import cortex_m4
 from fqtbench.virtual.uart_line import Line, PtyLine, TcpLine
 
@@ -66,6 +67,7 @@ class Server:
                 f"fqtbench virtual: can't listen on port {arguments.probe_port}: {error}; "
                 "choose another --probe-port"
             )
+        self.profiler = ProfileServer(self.chip)
         self._slice_cycles = 400_000
         self._busy_s = 0.0
         self._closed = threading.Lock()
@@ -75,6 +77,7 @@ class Server:
         return {
             "probe": self.probe.probe_id,
             "serial": self.line.url,
+            "profiler": self.profiler.url,
             "power": "modelled:",
             "cycles": "modelled",
             "timing_model_id": cortex_m4.MODEL_ID,
@@ -87,10 +90,12 @@ class Server:
         while True:
             backlog = self.probe.service()
             self.chip.poll_line()
+            self.profiler.service()
             if self.chip.runnable:
                 self._run_slice()
             elif not backlog:
                 readers = [*(sock.fileno() for sock in self.probe.readers()), *self.line.readers()]
+                readers += [sock.fileno() for sock in self.profiler.readers()]
                 writers = [*(sock.fileno() for sock in self.probe.writers()), *self.line.writers()]
                 select.select(readers, writers, [], _IDLE_S)
 

@@ -5,7 +5,7 @@ Nothing in the firmware takes part: a jump to the first instruction of a functio
 call; a block at the return address of the innermost call is a return.
 
 Beside functions the tree has *sections*: a function that works through a list, one element at a time, is cut into parts
-by the functions that it calls for each element (`MARKERS`), whose argument tells the element.
+by the functions that it calls for each element, the markers, whose argument tells the element.
 """
 
 import ctypes
@@ -25,6 +25,7 @@ STRAYS = 16
 HEADER: Final = 20
 
 # A function's row in MARKERS; functions are numbered from 1, 0 is code of no known function.
+# CUTS: the section of those whose marker has none, 0 of a function that isn't cut.
 START, CUTS, REGISTER, BASE, STRIDE, SECTION = range(6)
 MARKER_FIELDS: Final = 6
 NO_MARKER, KEEPS = -2, -1  # of REGISTER: not a marker; one without an argument, the element stays
@@ -35,8 +36,8 @@ FRAME_FIELDS: Final = 5
 MAX_DEPTH: Final = 64
 
 # A node of the tree: a function called by its parent, or, with function 0 and section > 0, a section of it.
-PARENT, NODE_FUNCTION, NODE_SECTION, NODE_ELEMENT, CHILD, SIBLING = range(6)
-NODE_FIELDS: Final = 6
+PARENT, NODE_FUNCTION, NODE_SECTION, NODE_ELEMENT, CALLS, CHILD, SIBLING = range(7)
+NODE_FIELDS: Final = 7
 MAX_NODES: Final = 16_384
 
 # A block under a node: a slot of a hash table. KEY is 0 where it is free.
@@ -108,6 +109,7 @@ def _enter(t: Any, depth: int, function: int) -> None:
     node = _child(t, caller, function, 0, NO_ELEMENT)
     t[frame + FUNCTION], t[frame + ELEMENT] = function, NO_ELEMENT
     t[frame + WHOLE] = t[frame + NODE] = node
+    t[t[NODES_AT] + node * NODE_FIELDS + CALLS] += 1
 
 
 @njit  # type: ignore[untyped-decorator]
@@ -117,6 +119,7 @@ def _mark(engine: Any, t: Any, frame: int, function: int) -> None:
     caller = t[MARKERS_AT] + t[frame + FUNCTION] * MARKER_FIELDS
     if t[marker + REGISTER] == NO_MARKER or t[caller + CUTS] == 0:
         return
+    section = t[marker + SECTION] if t[marker + SECTION] > 0 else t[caller + CUTS]
     element = t[frame + ELEMENT]
     if t[marker + REGISTER] != KEEPS:
         value = _register(engine, t, _R0 + t[marker + REGISTER])
@@ -124,7 +127,7 @@ def _mark(engine: Any, t: Any, frame: int, function: int) -> None:
         if t[marker + STRIDE] > 0:
             element = (value - t[marker + BASE]) // t[marker + STRIDE]
     t[frame + ELEMENT] = element
-    t[frame + NODE] = _child(t, t[frame + WHOLE], 0, t[marker + SECTION], element)
+    t[frame + NODE] = _child(t, t[frame + WHOLE], 0, section, element)
 
 
 @njit  # type: ignore[untyped-decorator]
@@ -148,6 +151,8 @@ def _follow(engine: Any, t: Any, address: int, function: int) -> None:
             _mark(engine, t, frame, function)
             t[DEPTH] += 1
             t[frame + FRAME_FIELDS + RETURN] = t[PREVIOUS_END]
+        elif t[frame + FUNCTION] == function:
+            return  # a loop back to its first instruction
         _enter(t, t[DEPTH], function)
         return
     if t[frame + FUNCTION] == function:

@@ -17,25 +17,25 @@ _MAX_FUNCTIONS: Final = 65_536
 
 @dataclass(frozen=True)
 class Marker:
-    """A function whose call begins a section of a function that is cut.
+    """A function whose call begins a section of a function that is cut: `section`, or with 0 the caller's own.
 
-    The section's element is (argument `register` - `base`) // `stride`; with `register` None it stays what it was,
-    with `stride` 0 it is none.
+    The section's element is (argument number `argument` - `base`) // `stride`; with `argument` None it stays what
+    it was, with `stride` 0 it is none.
     """
 
     function: int  # address
-    section: int  # from 1
-    register: int | None  # 0 to 3
+    section: int
+    argument: int | None  # 0 to 3: in r0 to r3
     base: int = 0
     stride: int = 1
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What to follow: functions as (first address, end), those that are cut into sections, and what marks them."""
+    """What to follow: functions as (first address, end); those that are cut, with their section; the markers."""
 
     functions: tuple[tuple[int, int], ...]
-    cut: tuple[int, ...]
+    cut: tuple[tuple[int, int], ...]
     markers: tuple[Marker, ...]
 
     @classmethod
@@ -46,22 +46,26 @@ class Watch:
             raise ValueError("functions must be pairs of addresses, ascending, not too many")
         markers = tuple(Marker(**marker) for marker in data["markers"])
         for marker in markers:
-            if not (marker.register in (None, 0, 1, 2, 3) and 0 < marker.section < 256 and marker.stride >= 0):
+            numbers = (marker.base, marker.stride, marker.section)
+            if marker.argument not in (None, 0, 1, 2, 3) or not all(0 <= n < 1 << 32 for n in numbers):
                 raise ValueError(f"marker at 0x{marker.function:x} makes no sense")
-        known = {begin for begin, _ in functions}
-        strange = {int(a) for a in data["cut"]}.union(m.function for m in markers) - known
+        cut = tuple((int(address), int(section)) for address, section in data["cut"])
+        if any(not 0 < section < 1 << 32 for _, section in cut):
+            raise ValueError("sections are numbered from 1")
+        strange = {a for a, _ in cut}.union(m.function for m in markers) - {begin for begin, _ in functions}
         if strange:
             raise ValueError(f"no function begins at 0x{min(strange):x}")
-        return cls(functions, tuple(int(a) for a in data["cut"]), markers)
+        return cls(functions, cut, markers)
 
 
 class Node(NamedTuple):
-    """A call (`function`: its first address, 0 unknown code) or a section (`section` > 0) below `parent`."""
+    """Calls (`function`: its first address, 0 unknown code) or a section (`section` > 0) below `parent`."""
 
     parent: int
     function: int
     section: int
     element: int
+    calls: int
 
 
 class Cell(NamedTuple):
@@ -116,10 +120,10 @@ class CallTree:
             shift = 0 if begin < memory.flash_bytes else memory.flash_bytes - memory.ram_base
             owners[max(begin + shift, 0) // 2 : max(end + shift + 1, 0) // 2] = number
             rows[number, hook.START] = begin
-        for address in self._watch.cut:
-            rows[numbers[address], hook.CUTS] = 1
+        for address, section in self._watch.cut:
+            rows[numbers[address], hook.CUTS] = section
         for marker in self._watch.markers:
-            register = hook.KEEPS if marker.register is None else marker.register
+            register = hook.KEEPS if marker.argument is None else marker.argument
             rows[numbers[marker.function], hook.REGISTER :] = (
                 register,
                 marker.base,
@@ -162,7 +166,13 @@ class CallTree:
         rows = self._part(hook.NODES_AT, int(self._table[hook.N_NODES]), hook.NODE_FIELDS).tolist()
         starts: Sequence[int] = (0, *(begin for begin, _ in self._watch.functions))
         return [
-            Node(r[hook.PARENT], starts[r[hook.NODE_FUNCTION]], r[hook.NODE_SECTION], r[hook.NODE_ELEMENT])
+            Node(
+                r[hook.PARENT],
+                starts[r[hook.NODE_FUNCTION]],
+                r[hook.NODE_SECTION],
+                r[hook.NODE_ELEMENT],
+                r[hook.CALLS],
+            )
             for r in rows
         ]
 
