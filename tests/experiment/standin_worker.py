@@ -6,13 +6,15 @@ tests/bench/test_virtual_board.py.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from fqtbench.bench.access import Emit, Event
 from fqtbench.bench.job import Charge, TrainJob
 from fqtbench.bench.lock import ProbeLock
+from fqtbench.bench.profiler import Profiler
 from fqtbench.bench.worker import main
+from fqtbench.errors import UsageError
 from fqtbench.power import Monitor, open_monitor
 from fqtbench.training.reference import Trainer
 from fqtbench.wire import Checksum, Evaluated, Status, Step
@@ -95,6 +97,9 @@ class StandInAccess:
     def monitor(self) -> Monitor:
         assert self._supply is not None
         return open_monitor("modelled:", self._supply)
+
+    def profiler(self) -> AbstractContextManager[Profiler]:
+        raise UsageError("a stand-in has no profiler")
 
     @contextmanager
     def session(self, job: TrainJob) -> Iterator[ReferenceDevice]:

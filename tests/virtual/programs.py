@@ -264,3 +264,39 @@ EVENTS: Final = Program(
 """,
     bytes.fromhex("012420bf10bf40bf022430bffee7"),
 )
+
+# Calls: `work` (at 0x118) loops back to its first instruction, `outer` (0x120) calls `tail` (0x128), which ends in a jump
+# to `other` (0x12A).
+CALLS: Final = Program(
+    """
+        movs r4, #0
+        movs r5, #0
+    next:
+        mov r1, r5
+        bl work
+        bl outer
+        adds r5, #1
+        cmp r5, #3
+        bne next
+        wfi
+    end:
+        b end
+    work:
+        adds r4, #1
+        subs r1, #1
+        bpl work
+        bx lr
+    outer:
+        push {r4, lr}
+        bl tail
+        pop {r4, pc}
+    tail:
+        b other
+    other:
+        adds r4, #1
+        bx lr
+""",
+    bytes.fromhex(
+        "00240025294600f007f800f009f80135032df7d130bffee701340139fcd5704710b500f001f810bdffe701347047"
+    ),
+)

@@ -4,10 +4,10 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fqtbench.bench.job import Watch
 from fqtbench.errors import BoardError, LinkError
@@ -16,22 +16,25 @@ _DEADLINE_S: Final = 60.0  # a cold virtual board compiles its hook first
 _MAX_ANSWER_BYTES: Final = 64 << 20
 _RECEIVE_BYTES: Final = 1 << 18
 
+_Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+_Positive = Annotated[int, Field(ge=1, lt=1 << 62)]
+
 
 class Trace(BaseModel):
     """What the firmware executed between `begin` and `end`.
 
-    `nodes`: (parent, function's first address, section, element, calls) each, its number the index, node 0 the root; `cells`:
-    (node, address of a block, its bytes, executions, cycles, instructions). The cells' cycles and `outside_cycles`
+    `nodes`: (parent, function's first address, section, element, calls) each, its number the index, node 0 the root;
+    `cells`: (node, address of a block, its bytes, executions, cycles, instructions). The cells' cycles and `outside_cycles`
     (asleep, or entering exceptions) add up to `cycles`. `strays` counts jumps into the middle of another function.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cycles: int
-    outside_cycles: int
-    strays: int
-    nodes: tuple[tuple[int, int, int, int, int], ...]
-    cells: tuple[tuple[int, int, int, int, int, int], ...]
+    cycles: _Count
+    outside_cycles: _Count
+    strays: _Count
+    nodes: tuple[tuple[_Count, _Count, _Count, int, _Count], ...]
+    cells: tuple[tuple[_Count, _Count, _Count, _Positive, _Count, _Count], ...]
 
 
 class Profiler(Protocol):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from fqtbench.profile.model import PhaseName, Stack
 
@@ -98,8 +98,8 @@ def _draw(frame: _Frame, x: float, y: int, all_cycles: int, steps: int, boxes: l
     label = frame.name if len(frame.name) <= letters else frame.name[: max(letters - 1, 0)] + "…"
     text = f'<text x="{x + 2:.1f}" y="{y + 12}">{escape(label)}</text>' if letters >= 3 else ""
     boxes.append(
-        f"<g><title>{escape(tip)}</title><rect x={quoteattr(f'{x:.1f}')} y='{y}' width='{width:.1f}' "
-        f"height='{_ROW_PX - 1}' fill='{_COLOURS[frame.phase]}' stroke='white' stroke-width='0.5'/>{text}</g>"
+        f'<g><title>{escape(tip)}</title><rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_ROW_PX - 1}" '
+        f'fill="{_COLOURS[frame.phase]}" stroke="white" stroke-width="0.5"/>{text}</g>'
     )
     for child in sorted(frame.above.values(), key=lambda f: f.name):
         _draw(child, x, y - _ROW_PX, all_cycles, steps, boxes)
