@@ -23,7 +23,7 @@ from fqtbench.experiment.spec import find_suite, load_suite
 from fqtbench.profile.diff import changes
 from fqtbench.profile.folder import write_folder
 from fqtbench.profile.model import read_profile
-from fqtbench.profile.tables import changes_table, functions_table, layers_table, memory_line
+from fqtbench.profile.tables import WIDTH, changes_table, functions_table, layers_table, memory_line
 from fqtbench.profile.take import Request, require_profiler, take_profile
 
 
@@ -56,7 +56,8 @@ def profile(
     if as_json:
         print_json(taken.model_dump(mode="json"))
         return
-    output.print(layers_table(taken), functions_table(taken))
+    for table in (layers_table(taken), functions_table(taken)):
+        output.print(table, width=max(output.width, WIDTH), crop=False)
     output.print(memory_line(taken), highlight=False)
     output.print(
         f"files: {folder.resolve()}: flame.svg, blocks.txt, layers.csv, functions.csv", highlight=False
@@ -82,4 +83,4 @@ def profile_diff(
     if not found:
         output.print("no difference")
         return
-    output.print(changes_table(found, rows))
+    output.print(changes_table(found, rows), width=max(output.width, WIDTH), crop=False)

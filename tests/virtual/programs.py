@@ -265,8 +265,8 @@ EVENTS: Final = Program(
     bytes.fromhex("012420bf10bf40bf022430bffee7"),
 )
 
-# Calls: `work` (at 0x118) loops back to its first instruction, `outer` (0x120) calls `tail` (0x128), which ends in a jump
-# to `other` (0x12A).
+# Calls: `work` (at 0x118) loops back to its first instruction, `outer` (0x120) calls `tail` (0x128), which ends in a
+# jump to `other` (0x12A).
 CALLS: Final = Program(
     """
         movs r4, #0

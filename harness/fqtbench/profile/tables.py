@@ -10,6 +10,7 @@ from fqtbench.profile.diff import Change
 from fqtbench.profile.engine import Phase
 from fqtbench.profile.model import Cost, PhaseName, Profile
 
+WIDTH: Final = 110  # characters that the tables need
 _NOTHING: Final = Cost()
 _DASH: Final = "–"
 
@@ -17,10 +18,8 @@ _DASH: Final = "–"
 def layers_table(profile: Profile) -> Table:
     """Return layers × phases: cycles a step, and per multiply-accumulate."""
     subject = profile.subject
-    title = (
-        f"{subject.run} on {subject.board}: cycles a step, {subject.origin} ({subject.timing_model_id}), "
-        f"mean of {subject.steps} steps; below: cycles per MAC"
-    )
+    what = f"cycles a step, and per MAC; {subject.origin}, mean of {subject.steps} steps"
+    title = f"{subject.run} on {subject.board}: {what}"
     table = Table("layer", box=box.SIMPLE_HEAD, title=title, title_justify="left")
     for phase in Phase:
         table.add_column(phase.title, justify="right")
