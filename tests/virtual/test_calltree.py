@@ -55,6 +55,16 @@ def test_markers_cut_a_function_by_their_argument() -> None:
     assert sorted(others) == [0, 1, 2], "what is called later belongs to the section too"
 
 
+def test_a_marker_counts_too_where_a_jump_leads_to_it() -> None:
+    marker = Marker(function=OTHER, section=3, argument=None)
+    tree = _tree(chip_with(CALLS), Watch(FUNCTIONS, ((OUTER, 7),), (marker,)))
+    nodes = tree.nodes()
+    (other,) = [node for node in nodes if node.function == OTHER]
+    section = nodes[other.parent]
+    assert (section.section, section.element) == (3, -1)
+    assert nodes[section.parent].function == OUTER
+
+
 @pytest.mark.parametrize("program", [LOOPS, CALLS, EVENTS], ids=["loops", "calls", "events"])
 def test_cycles_add_up_with_those_asleep(program: object) -> None:
     chip = chip_with(program)  # type: ignore[arg-type]

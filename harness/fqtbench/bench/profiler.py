@@ -24,8 +24,8 @@ class Trace(BaseModel):
     """What the firmware executed between `begin` and `end`.
 
     `nodes`: (parent, function's first address, section, element, calls) each, its number the index, node 0 the root;
-    `cells`: (node, address of a block, its bytes, executions, cycles, instructions). The cells' cycles and `outside_cycles`
-    (asleep, or entering exceptions) add up to `cycles`. `strays` counts jumps into the middle of another function.
+    `cells`: (node, address of a block, its bytes, executions, cycles, instructions). The cells' cycles and
+    `outside_cycles` (asleep, or entering exceptions) add up to `cycles`. `strays` counts jumps that no call explains.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -90,7 +90,7 @@ class Server:
         while True:
             backlog = self.probe.service()
             self.chip.poll_line()
-            self.profiler.service()
+            backlog = self.profiler.service() or backlog
             if self.chip.runnable:
                 self._run_slice()
             elif not backlog:

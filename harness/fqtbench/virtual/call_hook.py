@@ -153,11 +153,17 @@ def _follow(engine: Any, t: Any, address: int, function: int) -> None:
             t[frame + FRAME_FIELDS + RETURN] = t[PREVIOUS_END]
         elif t[frame + FUNCTION] == function:
             return  # a loop back to its first instruction
+        elif t[DEPTH] > 0:
+            _mark(
+                engine, t, frame - FRAME_FIELDS, function
+            )  # as if the caller had called it: perhaps by a veneer
         _enter(t, t[DEPTH], function)
         return
     if t[frame + FUNCTION] == function:
         return
     depth = _depth_returned_to(t, address)
+    if depth < 0 and t[DEPTH] > 0 and t[frame - FRAME_FIELDS + FUNCTION] == function:
+        depth = t[DEPTH] - 1  # back by another address, as the compiler's helpers for switches do
     if depth >= 0:
         t[DEPTH] = depth
         frame = t[STACK_AT] + depth * FRAME_FIELDS

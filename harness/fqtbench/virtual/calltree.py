@@ -152,7 +152,7 @@ class CallTree:
 
     @property
     def strays(self) -> int:
-        """Jumps from one function into the middle of another."""
+        """Jumps from one function into the middle of another that no call explains."""
         return int(self._table[hook.STRAYS])
 
     def close(self) -> None:

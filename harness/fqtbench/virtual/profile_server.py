@@ -34,17 +34,22 @@ class ProfileServer:
         """Return what to select on before `service`."""
         return [self._client or self._listener]
 
-    def service(self) -> None:
-        """Take what has arrived; answer if the chip waits for the host."""
+    def service(self) -> bool:
+        """Answer if the chip waits for the host, and take what has arrived; returns whether that needs another call.
+
+        A request is answered in a later call than it arrives in: whoever calls has polled the chip's line in between,
+        and so has everything that the host sent before the request.
+        """
+        if b"\n" in self._received and not self._chip.runnable:
+            request, _, self._received = self._received.partition(b"\n")
+            self._send(self._answer(request))
         if self._client is None:
             with suppress(BlockingIOError):
                 self._client = self._listener.accept()[0]
                 self._client.setblocking(False)
         if self._client is not None:
             self._receive(self._client)
-        if b"\n" in self._received and not self._chip.runnable:
-            request, _, self._received = self._received.partition(b"\n")
-            self._send(self._answer(request))
+        return b"\n" in self._received
 
     def close(self) -> None:
         """Let go of the client and the port."""
