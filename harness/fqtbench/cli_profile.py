@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from fqtbench.board import load_instances, load_models
 from fqtbench.cli_options import (
@@ -57,7 +59,7 @@ def profile(
         print_json(taken.model_dump(mode="json"))
         return
     for table in (layers_table(taken), functions_table(taken)):
-        output.print(table, width=max(output.width, WIDTH), crop=False)
+        _print_table(table)
     output.print(memory_line(taken), highlight=False)
     output.print(
         f"files: {folder.resolve()}: flame.svg, blocks.txt, layers.csv, functions.csv", highlight=False
@@ -83,4 +85,9 @@ def profile_diff(
     if not found:
         output.print("no difference")
         return
-    output.print(changes_table(found, rows), width=max(output.width, WIDTH), crop=False)
+    _print_table(changes_table(found, rows))
+
+
+def _print_table(table: Table) -> None:
+    """Print it as wide as it must be: a narrow terminal breaks lines, but loses nothing."""
+    Console(width=max(output.width, WIDTH)).print(table)

@@ -13,7 +13,7 @@ from fqtbench.cli import app
 from fqtbench.errors import ResultError, UsageError
 from fqtbench.profile.diff import changes
 from fqtbench.profile.folder import write_folder
-from fqtbench.profile.model import FILE_NAME, Profile, read_profile
+from fqtbench.profile.model import FILE_NAME, Profile, Stack, read_profile
 from fqtbench.profile.tables import changes_table
 from tests.profile.conftest import STEPS, Taken, suite_file
 
@@ -24,13 +24,21 @@ def _fqtbench(*arguments: str) -> str:
 
 
 def test_the_command_gives_the_same_profile_again(mini_batch: Taken, tmp_path: Path) -> None:
+    """All but the frames' cost: they carry a random session number, and COBS takes a zero in it another way."""
     suite = suite_file(tmp_path, batch=4, configuration="mixed")
     out = tmp_path / "profile"
     options = ("--steps", str(STEPS), "--after", "2", "--board", "virtual-nrf52840", "--out", str(out))
     shown = _fqtbench("profile", str(suite), *options)
     assert "2:conv2d" in shown
     assert mini_batch[0].functions[0].name in shown
-    assert read_profile(out) == mini_batch[0]
+    first, second = mini_batch[0], read_profile(out)
+    for part in ("subject", "layers", "rest", "device", "memory"):
+        assert getattr(first, part) == getattr(second, part), part
+    assert _phases(first) == _phases(second)
+
+
+def _phases(profile: Profile) -> list[Stack]:
+    return [stack for stack in profile.stacks if stack.phase is not None]
 
 
 @pytest.fixture

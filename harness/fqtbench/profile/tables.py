@@ -111,7 +111,7 @@ def changes_table(changes: Sequence[Change], n: int) -> Table:
             table.add_row(
                 change.kind,
                 change.name,
-                "cycles a step" if unit == "cycles" else unit,
+                "cycles/step" if unit == "cycles" else unit,
                 _figure(change.before),
                 _figure(change.after),
                 f"{change.difference:+,.0f}",

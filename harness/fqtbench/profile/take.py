@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,13 +51,22 @@ def take_profile(request: Request) -> tuple[Profile, FirmwareMap]:
 
     Raises UsageError, ImageError, BoardError.
     """
-    runs = plan_runs(request.suite, [request.model], request.dataset_root)
-    if not 1 <= request.run <= len(runs):
-        raise UsageError(f"--run {request.run}: suite {request.suite.spec.name} has runs 1 to {len(runs)}")
-    run = runs[request.run - 1]
+    run = _plan(request)
     firmware = read_map(run.firmware.path)
     events = _execute(request, run, firmware)
     return _profile(request, run, firmware, events), firmware
+
+
+def _plan(request: Request) -> Run:
+    """Compile the one run that is asked for, not the whole sweep."""
+    variants = request.suite.variants
+    if not 1 <= request.run <= len(variants):
+        raise UsageError(
+            f"--run {request.run}: suite {request.suite.spec.name} has runs 1 to {len(variants)}"
+        )
+    alone = replace(request.suite, variants=(variants[request.run - 1],))
+    (run,) = plan_runs(alone, [request.model], request.dataset_root)
+    return replace(run, number=request.run)
 
 
 def _steps(request: Request, run: Run) -> int:
