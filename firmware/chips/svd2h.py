@@ -1,12 +1,15 @@
 """Generate a chip's register header from its SVD file, so that no address or bit position is typed by hand.
 
     python firmware/chips/svd2h.py nrf52840 > firmware/chips/nrf52840/registers.h
+    python firmware/chips/svd2h.py rp2040 RP2040.svd > firmware/chips/rp2040/registers.h
 
-The SVD files are those that pyOCD ships (``pyocd/debug/svd/svd_data.zip``). The header holds only the registers
+The SVD files are those that pyOCD ships (``pyocd/debug/svd/svd_data.zip``) and, for chips that it has none of, the vendor's
+own, named with its SHA-256 in ``ELSEWHERE``. The header holds only the registers
 listed in ``WANTED``; a field's line gives its mask, an enumerated value's line the value already in place.
 Core registers (SCB, NVIC, DWT) are not in vendors' SVD files: see ``cortex_m.h``.
 """
 
+import hashlib
 import importlib.util
 import re
 import sys
@@ -33,6 +36,39 @@ WANTED: Final[dict[str, dict[str, list[str]]]] = {
             "RXD.PTR", "RXD.MAXCNT", "TXD.PTR", "TXD.MAXCNT",
         ],
     },
+    "rp2040": {
+        "CLOCKS": [
+            "CLK_REF_CTRL", "CLK_REF_SELECTED", "CLK_SYS_CTRL", "CLK_SYS_SELECTED", "CLK_PERI_CTRL",
+            "CLK_SYS_RESUS_CTRL",
+        ],
+        "DMA": [
+            *(f"CH{n}_{name}" for n in range(3) for name in (
+                "READ_ADDR", "WRITE_ADDR", "TRANS_COUNT", "CTRL_TRIG", "AL1_CTRL", "AL2_WRITE_ADDR_TRIG",
+                "AL3_READ_ADDR_TRIG",
+            )),
+            "INTR", "CHAN_ABORT",
+        ],
+        "IO_BANK0": ["INTERRUPT", "GPIO0_CTRL", "GPIO1_CTRL", "GPIO2_CTRL", "GPIO3_CTRL", "INTR0", "PROC0_INTE0"],
+        "PADS_BANK0": ["GPIO1"],
+        "PADS_QSPI": [
+            "GPIO_QSPI_SCLK", "GPIO_QSPI_SD0", "GPIO_QSPI_SD1", "GPIO_QSPI_SD2", "GPIO_QSPI_SD3",
+        ],
+        "PLL_SYS": ["CS", "PWR", "FBDIV_INT", "PRIM"],
+        "PSM": ["WDSEL"],
+        "RESETS": ["RESET", "RESET_DONE"],
+        "SIO": ["GPIO_OUT_SET", "GPIO_OUT_CLR", "GPIO_OE_SET"],
+        "SSI": [
+            "CTRLR0", "CTRLR1", "SSIENR", "SER", "BAUDR", "SR", "DR0", "RX_SAMPLE_DLY", "SPI_CTRLR0",
+        ],
+        "SYSINFO": ["CHIP_ID"],
+        "TIMER": ["TIMERAWL"],
+        "UART0": [
+            "UARTDR", "UARTFR", "UARTIBRD", "UARTFBRD", "UARTLCR_H", "UARTCR", "UARTDMACR",
+        ],
+        "VREG_AND_CHIP_RESET": ["CHIP_RESET"],
+        "WATCHDOG": ["CTRL", "REASON", "SCRATCH0", "SCRATCH1", "TICK"],
+        "XOSC": ["CTRL", "STATUS", "STARTUP"],
+    },
 }  # fmt: skip
 
 # "REGISTER.FIELD" whose mask the firmware uses, and "REGISTER.FIELD.VALUE" whose value it writes.
@@ -49,11 +85,62 @@ WANTED_FIELDS: Final[dict[str, dict[str, list[str]]]] = {
             "ENABLE.ENABLE.Enabled", "BAUDRATE.BAUDRATE.Baud1M",
         ],
     },
+    "rp2040": {
+        "CLOCKS": [
+            "CLK_REF_CTRL.SRC", "CLK_REF_CTRL.SRC.xosc_clksrc", "CLK_SYS_CTRL.SRC",
+            "CLK_SYS_CTRL.SRC.clksrc_clk_sys_aux", "CLK_SYS_CTRL.AUXSRC.clksrc_pll_sys", "CLK_PERI_CTRL.ENABLE",
+            "CLK_PERI_CTRL.AUXSRC.clk_sys",
+        ],
+        "DMA": [
+            "CH0_CTRL_TRIG.EN", "CH0_CTRL_TRIG.INCR_READ", "CH0_CTRL_TRIG.INCR_WRITE",
+            "CH0_CTRL_TRIG.DATA_SIZE.SIZE_BYTE", "CH0_CTRL_TRIG.DATA_SIZE.SIZE_WORD", "CH0_CTRL_TRIG.CHAIN_TO",
+            "CH0_CTRL_TRIG.TREQ_SEL.UART0_RX", "CH0_CTRL_TRIG.TREQ_SEL.UART0_TX",
+            "CH0_CTRL_TRIG.TREQ_SEL.PERMANENT", "CH0_CTRL_TRIG.BUSY",
+        ],
+        "IO_BANK0": [
+            "GPIO0_CTRL.FUNCSEL.uart0_tx", "GPIO1_CTRL.FUNCSEL.uart0_rx", "GPIO2_CTRL.FUNCSEL.sio_2",
+            "GPIO3_CTRL.FUNCSEL.sio_3", "INTR0.GPIO1_EDGE_LOW", "PROC0_INTE0.GPIO1_EDGE_LOW",
+        ],
+        "PADS_BANK0": ["GPIO1.IE", "GPIO1.PUE", "GPIO1.SCHMITT"],
+        "PADS_QSPI": [
+            "GPIO_QSPI_SCLK.DRIVE.8mA", "GPIO_QSPI_SCLK.SLEWFAST", "GPIO_QSPI_SD0.SCHMITT",
+        ],
+        "PLL_SYS": ["CS.LOCK", "PWR.PD", "PWR.VCOPD", "PWR.POSTDIVPD", "PRIM.POSTDIV1", "PRIM.POSTDIV2"],
+        "PSM": ["WDSEL.ROSC", "WDSEL.XOSC", "WDSEL.PROC1"],
+        "RESETS": [
+            "RESET.DMA", "RESET.IO_BANK0", "RESET.PADS_BANK0", "RESET.PLL_SYS", "RESET.SYSINFO", "RESET.TIMER",
+            "RESET.UART0",
+        ],
+        "SSI": [
+            "CTRLR0.SPI_FRF.QUAD", "CTRLR0.DFS_32", "CTRLR0.TMOD.TX_AND_RX", "CTRLR0.TMOD.EEPROM_READ",
+            "SR.TFE", "SR.BUSY", "SPI_CTRLR0.XIP_CMD", "SPI_CTRLR0.WAIT_CYCLES", "SPI_CTRLR0.INST_L.NONE",
+            "SPI_CTRLR0.INST_L.8B", "SPI_CTRLR0.ADDR_L", "SPI_CTRLR0.TRANS_TYPE.1C2A",
+            "SPI_CTRLR0.TRANS_TYPE.2C2A",
+        ],
+        "SYSINFO": ["CHIP_ID.PART", "CHIP_ID.MANUFACTURER"],
+        "UART0": [
+            "UARTFR.RXFE", "UARTFR.BUSY", "UARTLCR_H.WLEN", "UARTLCR_H.FEN", "UARTCR.UARTEN", "UARTCR.RXE",
+            "UARTCR.TXE", "UARTDMACR.TXDMAE", "UARTDMACR.RXDMAE",
+        ],
+        "VREG_AND_CHIP_RESET": ["CHIP_RESET.HAD_POR", "CHIP_RESET.HAD_RUN", "CHIP_RESET.HAD_PSM_RESTART"],
+        "WATCHDOG": ["CTRL.TRIGGER", "REASON.FORCE", "REASON.TIMER", "TICK.ENABLE"],
+        "XOSC": ["CTRL.ENABLE.ENABLE", "CTRL.FREQ_RANGE.1_15MHZ", "STATUS.STABLE"],
+    },
 }  # fmt: skip
 
+# chip -> where its SVD file is, and the file's SHA-256; the other chips' files come with pyOCD.
+ELSEWHERE: Final[dict[str, tuple[str, str]]] = {
+    "rp2040": (
+        "raspberrypi/pico-sdk 2.2.0, src/rp2040/hardware_regs/RP2040.svd",
+        "49f53398e0496b6de0849faf17a9f4e58565af311b98b727e4ebeee964619bc6",
+    ),
+}
 
-def svd_of(chip: str) -> ElementTree.Element:
-    """Parse the SVD file of `chip` out of the installed pyOCD."""
+
+def svd_of(chip: str, file: Path | None) -> ElementTree.Element:
+    """Parse the SVD file of `chip`: `file`, or the one in the installed pyOCD."""
+    if chip in ELSEWHERE:
+        return _checked_svd(chip, file)
     pyocd = importlib.util.find_spec("pyocd")
     if pyocd is None or pyocd.origin is None:
         raise SystemExit(
@@ -62,6 +149,16 @@ def svd_of(chip: str) -> ElementTree.Element:
     archive = Path(pyocd.origin).parent / "debug" / "svd" / "svd_data.zip"
     with zipfile.ZipFile(archive) as files:
         return ElementTree.fromstring(files.read(f"{chip}.svd"))
+
+
+def _checked_svd(chip: str, file: Path | None) -> ElementTree.Element:
+    where, expected = ELSEWHERE[chip]
+    if file is None:
+        raise SystemExit(f"svd2h: pyOCD has no SVD file of the {chip}; give the path of {where}")
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise SystemExit(f"svd2h: {file} is not {where}: its SHA-256 is another")
+    return ElementTree.fromstring(content)
 
 
 def number(text: str) -> int:
@@ -129,13 +226,16 @@ def field_line(peripheral: str, wanted: str, register: ElementTree.Element, path
     raise SystemExit(f"svd2h: {peripheral} has no {wanted}")
 
 
-def header(chip: str) -> str:
+def header(chip: str, file: Path | None) -> str:
     """Return the text of ``registers.h`` for `chip`."""
-    device = svd_of(chip)
+    device = svd_of(chip, file)
     version = device.findtext("version") or "?"
+    origin = f" {chip}.svd (version {version}), which\n * pyOCD ships."
+    if chip in ELSEWHERE:
+        origin = f"\n * {ELSEWHERE[chip][0]}."
     lines = [
-        f"/* Registers of the {chip}: generated by firmware/chips/svd2h.py from {chip}.svd (version {version}), which",
-        " * pyOCD ships. Don't edit: change the list in svd2h.py and generate again. */",
+        f"/* Registers of the {chip}: generated by firmware/chips/svd2h.py from{origin} "
+        "Don't edit: change the list in svd2h.py and generate again. */",
         "#ifndef REGISTERS_H",
         "#define REGISTERS_H",
         "",
@@ -179,6 +279,6 @@ def registers_of(peripheral: ElementTree.Element, base: int) -> list[tuple[str, 
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in WANTED:
-        raise SystemExit(f"usage: svd2h.py {{{','.join(WANTED)}}}")
-    sys.stdout.write(header(sys.argv[1]))
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in WANTED:
+        raise SystemExit(f"usage: svd2h.py {{{','.join(WANTED)}}} [SVD]")
+    sys.stdout.write(header(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) == 3 else None))

@@ -1,6 +1,11 @@
 #include "arithmetic.h"
 
+#if defined(__arm__) && !defined(__ARM_FP)
+#define FQT_SQRT_INTEGER
+#endif
+#if !defined(FQT_SQRT_INTEGER)
 #include <math.h>
+#endif
 
 float fqt_exp_nonpositive(float x)
 {
@@ -41,7 +46,53 @@ float fqt_log(float x)
     return (float)exponent * 0.69314718f + p * t;
 }
 
+#if defined(FQT_SQRT_INTEGER)
+/* Where there is no FPU and so no instruction: digit by digit, two bits of the radicand for one of the root.
+ *
+ * x = m * 2^e with e even and 2^24 <= m < 2^26. The root of m * 2^24 has 25 bits, one more than a float. It is rounded by
+ * that bit alone: a tie would be an odd root whose square is m * 2^24, and an odd number's square is odd. */
+static uint32_t root_25_bits(uint32_t m)
+{
+    uint32_t root = 0, rest = 0; /* root < 2^25, rest <= 2 * root */
+    for (int32_t digit = 0; digit < 25; digit++) {
+        rest = rest << 2 | m >> 30;
+        m <<= 2;
+        const uint32_t trial = root << 2 | 1u;
+        root <<= 1;
+        if (rest >= trial) {
+            rest -= trial;
+            root |= 1u;
+        }
+    }
+    return root;
+}
+
+float fqt_sqrt(float x)
+{
+    const uint32_t bits = fqt_float_bits(x);
+    if (bits << 1 == 0 || bits == 0x7F800000u) { /* either zero, infinity */
+        return x;
+    }
+    if (bits > 0x7F800000u) { /* negative or a NaN */
+        return fqt_float_from_bits(0x7FC00000u);
+    }
+    int32_t exponent = (int32_t)(bits >> 23);
+    uint32_t mantissa = bits & 0x7FFFFFu;
+    if (exponent == 0) {
+        for (exponent = 1; mantissa >> 23 == 0; exponent--) {
+            mantissa <<= 1;
+        }
+    } else {
+        mantissa |= 0x800000u;
+    }
+    const int32_t shift = (exponent & 1) != 0 ? 1 : 2;
+    const uint32_t root = root_25_bits(mantissa << shift << 6); /* m's 26 bits to the top; 24 zeros follow */
+    const int32_t result_exponent = 139 + (exponent - 150 - shift) / 2;
+    return fqt_float_from_bits(((uint32_t)(result_exponent - 1) << 23) + ((root + 1u) >> 1));
+}
+#else
 float fqt_sqrt(float x)
 {
     return sqrtf(x);
 }
+#endif

@@ -139,7 +139,7 @@ static inline float fqt_float_of(uint64_t value)
     return (float)(uint32_t)value * fqt_power_of_two(shift);
 }
 
-/* Square root, correctly rounded. */
+/* Square root, correctly rounded; by an instruction where there is one, else in integers. */
 float fqt_sqrt(float x);
 
 #endif
