@@ -17,7 +17,8 @@ from elftools.elf.elffile import ELFFile
 from numpy.typing import NDArray
 from unicorn import arm_const
 
-from fqtbench.virtual.cpu import CodeMemory, Cpu, Stop
+from fqtbench.virtual.cpu import Cpu, Stop
+from fqtbench.virtual.memory import CodeMemory, Kind, Region
 from fqtbench.virtual.timing import cortex_m4
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -45,7 +46,8 @@ _BARE: Final = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-ff
 
 _FLASH_BYTES: Final = 0x10000
 _ENTRY: Final = 0x1000  # where the linker puts the first section
-_RAM: Final = CodeMemory(_FLASH_BYTES, 0x2000_0000, 0x8_0000)
+_RAM: Final = Region(0x2000_0000, 0x8_0000, Kind.RAM)
+_MEMORY: Final = CodeMemory((Region(0, _FLASH_BYTES, Kind.FLASH), _RAM))
 _STACK_BYTES: Final = 0x1000
 _RETURN: Final = 0x100  # a BKPT lies there
 _DEADLINE_CYCLES: Final = 1 << 40
@@ -266,10 +268,10 @@ class OnCortexM4:
             "-Wl,-erun",
         ]
         subprocess.run([*command, "-o", str(elf), *_sources()], check=True, timeout=120)
-        self._cpu = Cpu(arm_const.UC_CPU_ARM_CORTEX_M4, _RAM, cortex_m4.price, cortex_m4.TAKEN_CYCLES)
+        self._cpu = Cpu(arm_const.UC_CPU_ARM_CORTEX_M4, _MEMORY, cortex_m4.price, cortex_m4.TAKEN_CYCLES)
         engine = self._cpu.engine
         engine.mem_map(0, _FLASH_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        engine.mem_map(_RAM.ram_base, _RAM.ram_bytes)
+        engine.mem_map(_RAM.base, _RAM.size)
         engine.mem_write(_RETURN, b"\x00\xbe")
         with elf.open("rb") as file:
             parsed = ELFFile(file)
@@ -280,18 +282,18 @@ class OnCortexM4:
     def __call__(self, call: Call) -> Result:
         """Run it; instructions and cycles include the call itself."""
         memory = _lay_out(call)
-        assert len(memory) < _RAM.ram_bytes - _STACK_BYTES
+        assert len(memory) < _RAM.size - _STACK_BYTES
         engine = self._cpu.engine
-        engine.mem_write(_RAM.ram_base, memory.tobytes())
-        engine.reg_write(arm_const.UC_ARM_REG_R0, _RAM.ram_base)
-        engine.reg_write(arm_const.UC_ARM_REG_SP, _RAM.ram_base + _RAM.ram_bytes)
+        engine.mem_write(_RAM.base, memory.tobytes())
+        engine.reg_write(arm_const.UC_ARM_REG_R0, _RAM.base)
+        engine.reg_write(arm_const.UC_ARM_REG_SP, _RAM.base + _RAM.size)
         engine.reg_write(arm_const.UC_ARM_REG_LR, _RETURN | 1)
         self._cpu.pc = self._entry
         instructions, cycles = self._cpu.instructions, self._cpu.now
         stop = self._cpu.run(cycles + _DEADLINE_CYCLES)
         if stop is not Stop.BREAKPOINT:
             raise RuntimeError(f"{call.kernel.name} on {call.shape}: {stop} {self._cpu.fault}")
-        after = bytes(engine.mem_read(_RAM.ram_base, len(memory)))
+        after = bytes(engine.mem_read(_RAM.base, len(memory)))
         return _read_back(call, after, self._cpu.instructions - instructions, self._cpu.now - cycles)
 
 

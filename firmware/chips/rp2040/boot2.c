@@ -95,7 +95,7 @@ STAGE_2("entry") __attribute__((noreturn)) void boot2(void)
     IN_SSI(SSI_SSIENR) = 1u;
 
     SCB_VTOR = FIRMWARE;
-    const uint32_t *vectors = (const uint32_t *)FIRMWARE;
+    const volatile uint32_t *vectors = (const volatile uint32_t *)FIRMWARE;
     __asm volatile(
         ".syntax unified\n"
         "msr msp, %0\n"

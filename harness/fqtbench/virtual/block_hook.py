@@ -1,7 +1,8 @@
 """The native hook that Unicorn calls at the start of each basic block, and the table that it works on.
 
-Header fields are indices into an int64 array; behind the header lie four int64 for each halfword of flash, then of RAM:
-a block's cycles (0 = no price), instructions, executions, and executions that began with a taken jump.
+Header fields are indices into an int64 array. Behind the header stands, for each page of the address space, where its
+rows begin; behind that the rows, four int64 for each halfword that code may run from: a block's cycles (0 = no price),
+instructions, executions, and executions that began with a taken jump.
 OUTSIDE counts the cycles that passed between blocks: asleep, or on the way into an exception and back.
 """
 
@@ -10,15 +11,19 @@ from typing import Any, Final
 
 import numpy as np
 import unicorn
-from numba import carray, cfunc, types
+from numba import carray, cfunc, njit, types
 from numpy.typing import NDArray
 from unicorn.unicorn_py3 import unicorn as unicorn_binding
 
+from fqtbench.virtual.memory import PAGE_BITS, CodeMemory
+
 NOW, DEADLINE, PREVIOUS_END, INSTRUCTIONS, STOPPED_AT, STOPPED_SIZE, STOPPED, TAKEN_CYCLES = range(8)
-FLASH_BYTES, RAM_BASE, RAM_BYTES, PAUSED, OUTSIDE = range(8, 13)
-HEADER: Final = 16
+PAUSED, OUTSIDE = range(8, 10)
+PAGES: Final = 16
+ROWS: Final = PAGES + (1 << 32 - PAGE_BITS)
 FIELDS: Final = 4  # cycles, instructions, executions, entries by a jump
 _UNBOUNDED: Final = 1 << 40  # shape for carray, which does not check it
+_OFFSET: Final = (1 << PAGE_BITS) - 1
 
 
 _library = unicorn_binding.uclib
@@ -27,16 +32,30 @@ _emu_stop = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(
 )
 
 
+def new_table(memory: CodeMemory) -> NDArray[np.int64]:
+    """Return a table without prices for code in `memory`."""
+    table = np.zeros(ROWS + FIELDS * memory.n_rows(), np.int64)
+    table[PAGES:ROWS] = ROWS
+    for page, row in memory.pages().items():
+        table[PAGES + page] = ROWS + FIELDS * row
+    return table
+
+
+@njit  # type: ignore[untyped-decorator]
+def row_of(t: Any, a: Any) -> Any:
+    """Return the index of an address's row; unsigned, so that it costs no check for a negative one."""
+    return types.uint64(t[PAGES + (a >> types.uint64(PAGE_BITS))]) + (
+        a & types.uint64(_OFFSET & ~1)
+    ) * types.uint64(FIELDS // 2)
+
+
 @cfunc(types.void(types.voidptr, types.uint64, types.uint32, types.CPointer(types.int64)))  # type: ignore[untyped-decorator]
 def on_block(engine: Any, address: int, size: int, table: Any) -> None:
     t = carray(table, (_UNBOUNDED,))
     if t[PAUSED] != 0:
         return
     a = types.uint64(address)
-    # unsigned, so that an index costs no check for a negative one
-    flash_bytes = types.uint64(t[FLASH_BYTES])
-    place = a if a < flash_bytes else flash_bytes + a - types.uint64(t[RAM_BASE])
-    i = types.uint64(HEADER) + (place >> types.uint64(1)) * types.uint64(FIELDS)
+    i = row_of(t, a)
     now, cycles = t[NOW], t[i]
     if now >= t[DEADLINE] or cycles == 0:
         t[STOPPED_AT] = types.int64(address)

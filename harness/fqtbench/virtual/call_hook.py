@@ -199,8 +199,8 @@ def on_call(engine: Any, address: int, size: int, table: Any) -> None:
     if counts[blocks.PAUSED] != 0 or t[FULL] != 0:
         return
     a = types.int64(address)
-    place = a if a < counts[blocks.FLASH_BYTES] else counts[blocks.FLASH_BYTES] + a - counts[blocks.RAM_BASE]
-    function = t[t[OWNERS_AT] + (place >> 1)]
+    counted = types.int64(blocks.row_of(counts, types.uint64(address)))
+    function = t[t[OWNERS_AT] + (counted - blocks.ROWS) // blocks.FIELDS]
     _follow(engine, t, a, function)
     outside = counts[blocks.OUTSIDE] - t[LAST_OUTSIDE]
     t[OUTSIDE_CYCLES] += outside
@@ -208,6 +208,6 @@ def on_call(engine: Any, address: int, size: int, table: Any) -> None:
     if row >= 0:
         t[row + EXECUTIONS] += 1
         t[row + CYCLES] += counts[blocks.NOW] - t[LAST_NOW] - outside
-        t[row + INSTRUCTIONS] += counts[blocks.HEADER + (place >> 1) * blocks.FIELDS + 1]
+        t[row + INSTRUCTIONS] += counts[counted + 1]
     t[LAST_NOW], t[LAST_OUTSIDE] = counts[blocks.NOW], counts[blocks.OUTSIDE]
     t[PREVIOUS_END] = a + types.int64(size)

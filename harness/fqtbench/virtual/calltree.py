@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fqtbench.virtual import block_hook as blocks
 from fqtbench.virtual import call_hook as hook
-from fqtbench.virtual.cpu import CodeMemory, Cpu
+from fqtbench.virtual.cpu import Cpu
+from fqtbench.virtual.memory import PAGE_BITS, CodeMemory
 
 ROOT: Final = 0
 _MAX_FUNCTIONS: Final = 65_536
@@ -85,7 +86,7 @@ class CallTree:
     def __init__(self, cpu: Cpu, memory: CodeMemory, watch: Watch) -> None:
         self._cpu = cpu
         self._watch = watch
-        n_halfwords = (memory.flash_bytes + memory.ram_bytes) // 2
+        n_halfwords = memory.n_rows()
         n_functions = len(watch.functions) + 1
         parts = (
             (hook.OWNERS_AT, n_halfwords),
@@ -111,14 +112,15 @@ class CallTree:
         self._handle: int | None = blocks.install(cpu.engine, table, hook.on_call.address)
 
     def _fill_functions(self, memory: CodeMemory, n_halfwords: int, n_functions: int) -> None:
+        pages = memory.pages()
         owners = self._part(hook.OWNERS_AT, n_halfwords, 1)[:, 0]
         rows = self._part(hook.MARKERS_AT, n_functions, hook.MARKER_FIELDS)
         rows[:, hook.START] = -1
         rows[:, hook.REGISTER] = hook.NO_MARKER
         numbers = {begin: n for n, (begin, _) in enumerate(self._watch.functions, 1)}
         for number, (begin, end) in enumerate(self._watch.functions, 1):
-            shift = 0 if begin < memory.flash_bytes else memory.flash_bytes - memory.ram_base
-            owners[max(begin + shift, 0) // 2 : max(end + shift + 1, 0) // 2] = number
+            row = pages.get(begin >> PAGE_BITS, 0) + (begin % (1 << PAGE_BITS) >> 1)
+            owners[row : row + (end - begin + 1 >> 1)] = number
             rows[number, hook.START] = begin
         for address, section in self._watch.cut:
             rows[numbers[address], hook.CUTS] = section

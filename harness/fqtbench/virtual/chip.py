@@ -8,8 +8,9 @@ import numpy as np
 import unicorn
 from unicorn import arm_const as arm
 
-from fqtbench.virtual.cpu import CodeMemory, Cpu, Pricer, Stop
+from fqtbench.virtual.cpu import Cpu, Pricer, Stop
 from fqtbench.virtual.exceptions import Exceptions, LockUp
+from fqtbench.virtual.memory import CodeMemory, Kind
 from fqtbench.virtual.peripheral import Peripheral
 from fqtbench.virtual.schedule import NEVER, Schedule
 from fqtbench.virtual.system_control import BASE as PPB_BASE
@@ -45,7 +46,7 @@ _REGSEL_S0: Final = 64
 
 
 class Chip:
-    """Core, flash at 0, RAM, peripherals by page, and the schedule of virtual time.
+    """Core, flash, RAM, peripherals by page, and the schedule of virtual time.
 
     Subclasses add peripherals with `map_peripheral` and `constants`, and say in `held` when the core must not run on.
     """
@@ -58,10 +59,14 @@ class Chip:
         self.system = SystemControl(self, self.schedule, cpuid)
         self.exceptions = Exceptions(self.cpu, self.system)
         self._engine = self.cpu.engine
-        self._engine.mem_map(0, memory.flash_bytes, _READ_EXECUTE)
-        self._engine.mem_map(memory.ram_base, memory.ram_bytes)
         self._pages: dict[int, Peripheral] = {}
-        self._windows: list[tuple[int, int]] = [(0, memory.flash_bytes), (memory.ram_base, memory.ram_bytes)]
+        self._windows: list[tuple[int, int]] = []
+        for region in memory.regions:
+            access = unicorn.UC_PROT_ALL if region.kind is Kind.RAM else _READ_EXECUTE
+            self._engine.mem_map(region.base, region.size, access)
+            self._windows.append((region.base, region.size))
+            if region.kind is Kind.FLASH:
+                self._engine.mem_write(region.base, b"\xff" * region.size)
         self._map_registers(PPB_BASE, PPB_SIZE)
         self.debug_enabled = False
         self.halted = False
@@ -146,7 +151,7 @@ class Chip:
             for offset in range(0, len(data), 4):
                 word = data[offset : offset + 4]
                 self._write_part(address + offset, len(word), int.from_bytes(word, "little"))
-        elif self.memory.ram_base <= address < self.memory.ram_base + self.memory.ram_bytes:
+        elif self._in_ram(address, len(data)):
             self._engine.mem_write(address, data)
             self.cpu.forget_code(address, len(data))
         else:
@@ -172,21 +177,19 @@ class Chip:
         return bytes(self._engine.mem_read(address, size)) if self._in_ram(address, size) else bytes(size)
 
     def _in_ram(self, address: int, size: int) -> bool:
-        return (
-            self.memory.ram_base <= address and address + size <= self.memory.ram_base + self.memory.ram_bytes
-        )
+        return self.memory.is_kind(Kind.RAM, address, size)
 
     def fill(self, address: int, size: int) -> None:
         """Erase flash-like memory to 0xFF."""
         self._engine.mem_write(address, b"\xff" * size)
-        if address < self.memory.flash_bytes:
+        if self.memory.is_kind(Kind.FLASH, address):
             self.cpu.forget_code(address, size)
 
     def program(self, address: int, data: bytes) -> None:
         """Program NOR memory: bits are cleared, never set."""
         old = np.frombuffer(self._engine.mem_read(address, len(data)), np.uint8)
         self._engine.mem_write(address, (old & np.frombuffer(data, np.uint8)).tobytes())
-        if address < self.memory.flash_bytes:
+        if self.memory.is_kind(Kind.FLASH, address):
             self.cpu.forget_code(address, len(data))
 
     # -- time and interrupts -----------------------------------------------------------------------------------
@@ -255,7 +258,7 @@ class Chip:
             case Stop.BREAKPOINT:
                 self._guarded(self.exceptions.breakpoint)
             case Stop.SUPERVISOR_CALL:
-                self._guarded(self.exceptions.supervisor_call)
+                self._guarded(self.supervisor_call)
             case Stop.EXCEPTION_RETURN:
                 self._guarded(self.exceptions.return_from)
             case Stop.FAULT:
@@ -267,6 +270,10 @@ class Chip:
         if self._reset_requested:
             self._reset_requested = False
             self.software_reset()
+
+    def supervisor_call(self) -> None:
+        """SVC: an exception, but for one in a boot ROM whose functions are not code."""
+        self.exceptions.supervisor_call()
 
     def software_reset(self) -> None:
         """SYSRESETREQ from code."""
@@ -315,7 +322,7 @@ class Chip:
         write = self._engine.reg_write
         for register in (arm.UC_ARM_REG_IPSR, *_SPECIAL):
             write(register, 0)
-        stack, entry = struct.unpack("<II", self._engine.mem_read(0, 8))
+        stack, entry = self._vectors()
         write(arm.UC_ARM_REG_MSP, stack & ~3)
         write(arm.UC_ARM_REG_SP, stack & ~3)
         write(arm.UC_ARM_REG_LR, 0xFFFFFFFF)
@@ -324,8 +331,18 @@ class Chip:
         self.reset_peripherals()
         if halt:
             self._enter_debug(DFSR_VCATCH)
-        elif not (entry & 1 and entry < self.memory.flash_bytes):
+        elif not self._can_start(entry):
             self.lock_up()
+
+    def _vectors(self) -> tuple[int, int]:
+        """Return the first stack pointer and the address that a reset goes to."""
+        stack, entry = struct.unpack("<II", self._engine.mem_read(self.memory.vectors, 8))
+        return stack, entry
+
+    def _can_start(self, entry: int) -> bool:
+        """Whether code may begin at what a vector table says: Thumb code that is not in RAM."""
+        region = self.memory.find(entry & ~1)
+        return bool(entry & 1) and region is not None and region.kind is not Kind.RAM
 
     def reset_peripherals(self) -> None:
         """What a chip does at reset beyond its peripherals' own."""
@@ -375,6 +392,8 @@ class Chip:
 
     def erase_all(self) -> None:
         """Erase everything that is not volatile, and RAM."""
-        self.fill(0, self.memory.flash_bytes)
-        self._engine.mem_write(self.memory.ram_base, bytes(self.memory.ram_bytes))
-        self.cpu.forget_code(self.memory.ram_base, self.memory.ram_bytes)
+        for flash in self.memory.of(Kind.FLASH):
+            self.fill(flash.base, flash.size)
+        for ram in self.memory.of(Kind.RAM):
+            self._engine.mem_write(ram.base, bytes(ram.size))
+            self.cpu.forget_code(ram.base, ram.size)

@@ -24,21 +24,20 @@ from unicorn import arm_const as arm
 from fqtbench.virtual.block_hook import (
     DEADLINE,
     FIELDS,
-    FLASH_BYTES,
-    HEADER,
     INSTRUCTIONS,
     NOW,
     OUTSIDE,
     PAUSED,
     PREVIOUS_END,
-    RAM_BASE,
-    RAM_BYTES,
+    ROWS,
     STOPPED,
     STOPPED_AT,
     STOPPED_SIZE,
     TAKEN_CYCLES,
     install,
+    new_table,
 )
+from fqtbench.virtual.memory import PAGE_BITS, CodeMemory, Kind
 
 Pricer = Callable[[bytes, int], tuple[int, int]]  # code, address -> cycles, instructions
 
@@ -95,15 +94,6 @@ class BlockCount:
     jumps: int  # executions that began with a taken jump to the block
 
 
-@dataclass(frozen=True)
-class CodeMemory:
-    """The two memories that code runs from; flash begins at 0."""
-
-    flash_bytes: int
-    ram_base: int
-    ram_bytes: int
-
-
 class Cpu:
     """One core. `price` gives the cycles of a block without a taken branch; a jump costs `taken_cycles` more."""
 
@@ -112,12 +102,10 @@ class Cpu:
         self.engine.ctl_set_cpu_model(model)
         self._price = price
         self._memory = memory
-        n_halfwords = (memory.flash_bytes + memory.ram_bytes) // 2
-        self._table = np.zeros(HEADER + FIELDS * n_halfwords, np.int64)
-        self._table[FLASH_BYTES] = memory.flash_bytes
-        self._table[RAM_BASE], self._table[RAM_BYTES] = memory.ram_base, memory.ram_bytes
+        self._pages = memory.pages()
+        self._table = new_table(memory)
         self._table[TAKEN_CYCLES] = taken_cycles
-        self._blocks = self._table[HEADER:].reshape(n_halfwords, FIELDS)
+        self._blocks = self._table[ROWS:].reshape(memory.n_rows(), FIELDS)
         self._sizes: dict[int, int] = {}  # bytes of a priced block, by address
         self._interrupt: int | None = None
         self._breakpoints: list[int] = []
@@ -301,7 +289,7 @@ class Cpu:
         self._table[INSTRUCTIONS] += (row[1] - instructions) * row[2]  # what was counted stays
         row[:2] = max(cycles, 1), instructions
         self._sizes[address] = size
-        if address >= self._memory.ram_base:
+        if self._memory.ram_code_changes and self._memory.is_kind(Kind.RAM, address):
             self._watch_ram(address, size)
         return code
 
@@ -309,9 +297,7 @@ class Cpu:
         return self._price(bytes(self.engine.mem_read(begin, end - begin)), begin)
 
     def _index(self, address: int) -> int:
-        memory = self._memory
-        offset = address if address < memory.flash_bytes else memory.flash_bytes + address - memory.ram_base
-        return offset >> 1
+        return self._pages[address >> PAGE_BITS] + (address % (1 << PAGE_BITS) >> 1)
 
     @property
     def table(self) -> NDArray[np.int64]:
@@ -345,7 +331,8 @@ class Cpu:
 
     def forget_ram_code(self) -> None:
         """Drop all code in RAM; stores are fast again."""
-        self.forget_code(self._memory.ram_base, self._memory.ram_bytes)
+        for region in self._memory.of(Kind.RAM):
+            self.forget_code(region.base, region.size)
         self._unwatch_ram()
 
     def _watch_ram(self, address: int, size: int) -> None:

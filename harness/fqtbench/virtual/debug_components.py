@@ -1,4 +1,4 @@
-"""The debug components of a Cortex-M4, laid over a chip's address space as its AHB-AP sees it.
+"""The debug components of a Cortex-M4 or M0+, laid over a chip's address space as its AHB-AP sees it.
 
 `DebugComponents` answers the registers that only a debugger uses (halting debug, vector catch, hardware
 breakpoints, the ROM table and the component ids) and turns them into calls of the chip's `Target`; every
@@ -12,8 +12,9 @@ comparators, so that a watchpoint is refused; ITM, TPIU and ETM are marked "not 
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
+from fqtbench.virtual.debug_identity import DebugIdentity
 from fqtbench.virtual.target import Target
 
 # Private peripheral bus, ARMv7-M ARM B3.1.
@@ -59,8 +60,7 @@ FP_REMAP: Final = 0xE000_2004
 FP_COMP0: Final = 0xE000_2008
 FP_CTRL_ENABLE: Final = 1 << 0
 FP_CTRL_KEY: Final = 1 << 1
-CODE_COMPARATORS: Final = 6  # TRM 8.3: six instruction and two literal comparators
-LITERAL_COMPARATORS: Final = 2
+# The M0+'s breakpoint unit has the same registers (ARMv6-M ARM, DDI 0419E, C1.9), without literal comparators.
 
 DWT_CTRL: Final = 0xE000_1000  # ARMv7-M ARM C1.8.7
 DWT_CTRL_NUMCOMP: Final = 0xF << 28
@@ -74,39 +74,21 @@ _CIDR_ROM_TABLE: Final = 0xB105_100D  # component class 0x1
 _CIDR_GENERIC: Final = 0xB105_E00D  # component class 0xE
 
 
-class _Component(NamedTuple):
-    base: int
-    present: bool
-    pidr: int  # 64 bits: PIDR4 in bits 32-39, PIDR3..0 below
-
-
-# TRM 8.1 gives the order and the addresses. The ids of SCS, DWT and FPB are those that Cortex-M4
-# silicon reports (pyOCD pull request 279 prints a K22's: 4000bb00c, 4003bb002, 4002bb003).
-_COMPONENTS: Final = (
-    _Component(0xE000_E000, True, 0x04_000B_B00C),  # SCS
-    _Component(0xE000_1000, True, 0x04_003B_B002),  # DWT
-    _Component(0xE000_2000, True, 0x04_002B_B003),  # FPB
-    _Component(0xE000_0000, False, 0),  # ITM
-    _Component(0xE004_0000, False, 0),  # TPIU
-    _Component(0xE004_1000, False, 0),  # ETM
-)
-
-
 def _id_words(pidr: int, cidr: int) -> list[int]:
     """Return the twelve words from PIDR4 to CIDR3 (ARMv7-M ARM D1.2.3, one byte of the id in each)."""
     order = (4, 5, 6, 7, 0, 1, 2, 3)
     return [pidr >> 8 * i & 0xFF for i in order] + [cidr >> 8 * i & 0xFF for i in range(4)]
 
 
-def _constants(rom_table_pidr: int) -> dict[int, int]:
+def _constants(identity: DebugIdentity) -> dict[int, int]:
     """Return the read-only words: ROM table and component ids, by address."""
     words: dict[int, int] = {ROM_TABLE + _MEMTYPE: 1}  # 1: system memory is on this bus
-    for index, component in enumerate(_COMPONENTS):
+    for index, component in enumerate(identity.components):
         offset = (component.base - ROM_TABLE) & 0xFFFF_F000
         words[ROM_TABLE + 4 * index] = offset | (_PRESENT if component.present else _ABSENT)
-    words[ROM_TABLE + 4 * len(_COMPONENTS)] = 0
-    ids = [(c.base, c.pidr, _CIDR_GENERIC) for c in _COMPONENTS if c.present]
-    for base, pidr, cidr in [*ids, (ROM_TABLE, rom_table_pidr, _CIDR_ROM_TABLE)]:
+    words[ROM_TABLE + 4 * len(identity.components)] = 0
+    ids = [(c.base, c.pidr, _CIDR_GENERIC) for c in identity.components if c.present]
+    for base, pidr, cidr in [*ids, (ROM_TABLE, identity.rom_table_pidr, _CIDR_ROM_TABLE)]:
         for index, word in enumerate(_id_words(pidr, cidr)):
             words[base + _ID_REGISTERS + 4 * index] = word
     return words
@@ -115,13 +97,13 @@ def _constants(rom_table_pidr: int) -> dict[int, int]:
 class DebugComponents:
     """The address space of a chip with a debugger attached.
 
-    `rom_table_pidr` is the 64-bit peripheral id of the chip maker's ROM table. Memory accesses raise the
-    target's `BusFault` unchanged.
+    Memory accesses raise the target's `BusFault` unchanged.
     """
 
-    def __init__(self, target: Target, rom_table_pidr: int) -> None:
+    def __init__(self, target: Target, identity: DebugIdentity) -> None:
         self._target = target
-        self._constants = _constants(rom_table_pidr)
+        self._identity = identity
+        self._constants = _constants(identity)
         self._reset_seen = True  # S_RESET_ST, sticky until read: the chip has just been powered
         self._retired = False  # S_RETIRE_ST, sticky until read
         self._held_in_reset = False
@@ -146,7 +128,7 @@ class DebugComponents:
         self._dcrdr = 0
         self._vector_catch = 0
         self._fpb_enabled = False
-        self._comparators = [0] * (CODE_COMPARATORS + LITERAL_COMPARATORS)
+        self._comparators = [0] * (self._identity.code_comparators + self._identity.literal_comparators)
 
     # Memory
 
@@ -296,7 +278,8 @@ class DebugComponents:
     # Hardware breakpoints
 
     def _read_fp_ctrl(self) -> int:
-        return LITERAL_COMPARATORS << 8 | CODE_COMPARATORS << 4 | int(self._fpb_enabled)
+        identity = self._identity
+        return identity.literal_comparators << 8 | identity.code_comparators << 4 | int(self._fpb_enabled)
 
     def _write_fp_ctrl(self, value: int) -> None:
         if value & FP_CTRL_KEY:
@@ -306,7 +289,7 @@ class DebugComponents:
     def _update_breakpoints(self) -> None:
         addresses: set[int] = set()
         if self._fpb_enabled:
-            for comparator in self._comparators[:CODE_COMPARATORS]:
+            for comparator in self._comparators[: self._identity.code_comparators]:
                 addresses |= _breakpoint_addresses(comparator)
         self._target.set_breakpoints(frozenset(addresses))
 

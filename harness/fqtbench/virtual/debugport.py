@@ -1,4 +1,4 @@
-"""The debug access port of the nRF52840 at register level: SW-DP, AHB-AP, CTRL-AP.
+"""The debug access port of a virtual chip at register level: SW-DP, AHB-AP, and Nordic's CTRL-AP.
 
 What a probe's wire transfers would read and write, without the wire. `DebugPort` routes a transfer to the
 selected access port; a failed one sets the sticky error and raises `TransferFault`, the FAULT answer.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from fqtbench.virtual.debug_components import ROM_TABLE, DebugComponents
+from fqtbench.virtual.debug_identity import NRF52840, DebugIdentity
 from fqtbench.virtual.target import BusFault, Target
 
 # DP registers by A[3:2] (ADI B2.2).
@@ -20,9 +21,6 @@ DP_ABORT: Final = 0x0  # write
 DP_CTRL_STAT: Final = 0x4
 DP_SELECT: Final = 0x8  # write; reading here is RESEND
 DP_RDBUFF: Final = 0xC  # read
-
-# SW-DP of a Cortex-M4, DP architecture 1; an nRF52840 answers it (probe-rs issue 581 shows the trace).
-DPIDR: Final = 0x2BA0_1477
 
 ABORT_STKCMPCLR: Final = 1 << 1
 ABORT_STKERRCLR: Final = 1 << 2
@@ -45,7 +43,6 @@ AP_CFG: Final = 0xF4
 AP_BASE: Final = 0xF8
 AP_IDR: Final = 0xFC
 
-AHB_AP_IDR: Final = 0x2477_0011  # TRM 8.2
 AHB_AP_BASE: Final = ROM_TABLE | 0x3  # ADIv5 format, entry present
 
 CSW_SIZE: Final = 0x7
@@ -67,9 +64,6 @@ CTRL_AP_IDR: Final = 0x0288_0000
 APPROTECT_ENABLED: Final = 0
 APPROTECT_DISABLED: Final = 1
 
-# JEP106 designer 0x244 (Nordic: bank 2, code 0x44), part 0x008: what an nRF52840 reports (PS 4.8).
-ROM_TABLE_PIDR: Final = 0x02_000C_4008
-
 _MASK32: Final = 0xFFFF_FFFF
 
 
@@ -90,9 +84,10 @@ class AccessPort(Protocol):
 class MemoryAccessPort:
     """AHB-AP: the chip's memory through CSW, TAR, DRW and the banked data registers."""
 
-    def __init__(self, target: Target, memory: DebugComponents) -> None:
+    def __init__(self, target: Target, memory: DebugComponents, idr: int) -> None:
         self._target = target
         self._memory = memory
+        self._idr = idr
         self._csw = CSW_RESET
         self._tar = 0
 
@@ -104,7 +99,7 @@ class MemoryAccessPort:
             return int.from_bytes(self.read_memory(self._banked(register), 4), "little")
         if register == AP_CSW:
             return self._csw | (0 if self._target.protected else CSW_DEVICEEN)
-        constants = {AP_TAR: self._tar, AP_CFG: 0, AP_BASE: AHB_AP_BASE, AP_IDR: AHB_AP_IDR}
+        constants = {AP_TAR: self._tar, AP_CFG: 0, AP_BASE: AHB_AP_BASE, AP_IDR: self._idr}
         return constants.get(register, 0)
 
     def write(self, register: int, value: int) -> None:
@@ -231,37 +226,52 @@ class ControlAccessPort:
 
 
 class DebugPort:
-    """SW-DP with the nRF52840's two access ports, driving `target`.
+    """SW-DP with a chip's access ports, driving `target`.
 
     Register numbers are A[3:2] of a transfer (0x0, 0x4, 0x8, 0xC; higher bits are ignored, as on the
     wire); values are unsigned 32-bit. AP transfers go to the port and bank chosen in SELECT.
     """
 
-    def __init__(self, target: Target) -> None:
-        self._components = DebugComponents(target, ROM_TABLE_PIDR)
-        self._memory = MemoryAccessPort(target, self._components)
-        self._ports: dict[int, AccessPort] = {
-            0: self._memory,
-            1: ControlAccessPort(target, self._components),
-        }
+    def __init__(self, target: Target, identity: DebugIdentity = NRF52840) -> None:
+        self._identity = identity
+        self._components = DebugComponents(target, identity)
+        self._memory = MemoryAccessPort(target, self._components, identity.ap_idr)
+        self._ports: dict[int, AccessPort] = {0: self._memory}
+        if identity.control_ap:
+            self._ports[1] = ControlAccessPort(target, self._components)
+        self._selected = True
         self._control = 0
         self._select = 0
         self._last_read = 0
         self._reset_asserted = False
 
+    def select_target(self, target_id: int) -> None:
+        """A write of TARGETSEL: of several ports on the wire the one with this id answers (ADI B4.3.4)."""
+        self._selected = target_id == self._identity.target_id
+
+    def _check_selected(self) -> None:
+        if not self._selected:
+            raise TransferFault(
+                "no debug port answers: TARGETSEL has chosen another core than this board offers"
+            )
+
     def read_dp(self, register: int) -> int:
         """Return a register of the debug port itself."""
+        self._check_selected()
         match register & 0xC:
             case 0x0:
-                return DPIDR
+                return self._identity.dpidr
             case 0x4:
-                # Other banks: DLCR and, in later architectures, ids that a DPv1 does not have.
-                return self._control_status() if self._select & 0xF == 0 else 0
+                # Other banks: DLCR, and ids that only a port with a target id has (ADI B2.2).
+                banks = {2: self._identity.target_id, 3: self._identity.dlpidr}
+                bank = self._select & 0xF
+                return self._control_status() if bank == 0 else banks.get(bank, 0)
             case _:
                 return self._last_read  # RESEND and RDBUFF
 
     def write_dp(self, register: int, value: int) -> None:
         """Write a register of the debug port itself."""
+        self._check_selected()
         match register & 0xC:
             case 0x0:
                 if value & ABORT_STKERRCLR:
@@ -346,6 +356,7 @@ class DebugPort:
         return self._control | acknowledged
 
     def _check_power(self) -> None:
+        self._check_selected()
         if not self._control & CTRL_CDBGPWRUPREQ:
             raise TransferFault("debug power is off (CTRL/STAT.CDBGPWRUPREQ is 0)")
 

@@ -9,13 +9,12 @@ from typing import Final
 import unicorn
 from unicorn import arm_const as arm
 
-from fqtbench.virtual.chip import Chip
-from fqtbench.virtual.cpu import CodeMemory
-from fqtbench.virtual.flow import Flow
 from fqtbench.virtual.gpio import Gpio
+from fqtbench.virtual.memory import CodeMemory, Kind, Region
 from fqtbench.virtual.nvmc import PAGE_BYTES, WRITE, Nvmc
 from fqtbench.virtual.peripheral import PlainRegisters
 from fqtbench.virtual.timing import cortex_m4
+from fqtbench.virtual.uart_chip import UartChip
 from fqtbench.virtual.uart_line import Line
 from fqtbench.virtual.uarte import Uarte
 
@@ -36,7 +35,6 @@ RESETREAS_LOCKUP: Final = 1 << 3
 
 _UARTE0_IRQ: Final = 2  # the peripheral id is the interrupt number (PS 4.2.3)
 _RTS_PIN: Final = 5  # P0.05, the DK's wiring (boards/nrf52840.toml)
-_FLOW_GAP_CYCLES: Final = CLOCK_HZ * 200 // 1_000_000  # 200 µs, docs/wire.md
 _FICR: Final = {
     0x010: 4096,  # CODEPAGESIZE
     0x014: 256,  # CODESIZE, pages
@@ -101,24 +99,27 @@ class GpioPage:
         self._p1.reset()
 
 
-class Nrf52840(Chip):
+class Nrf52840(UartChip):
     """The chip on a Nordic nRF52840-DK, its UART on `line`."""
 
     def __init__(self, line: Line, device_id: int) -> None:
-        memory = CodeMemory(FLASH_BYTES, RAM_BASE, RAM_BYTES)
+        memory = CodeMemory((Region(0, FLASH_BYTES, Kind.FLASH), Region(RAM_BASE, RAM_BYTES, Kind.RAM)))
         super().__init__(
-            unicorn.arm_const.UC_CPU_ARM_CORTEX_M4, CPUID, memory, cortex_m4.price, cortex_m4.TAKEN_CYCLES
+            arm.UC_CPU_ARM_CORTEX_M4,
+            CPUID,
+            memory,
+            (cortex_m4.price, cortex_m4.TAKEN_CYCLES),
+            line,
+            CLOCK_HZ,
         )
-        self._line = line
         self._before_stores: dict[int, bytes] = {}  # content of flash and UICR when stores were allowed
-        self._diverted = False
         self.constants(FICR_BASE, 0x2000)
         for offset, value in {**_FICR, 0x60: device_id & 0xFFFFFFFF, 0x64: device_id >> 32}.items():
             self._engine.mem_write(FICR_BASE + offset, struct.pack("<I", value))
         self._power = ClockPower()
         self._nvmc = Nvmc(FLASH_BYTES, (UICR_BASE, UICR_BYTES), self.fill, self._open_flash)
         self.uarte = Uarte(self, self.schedule, CLOCK_HZ, _UARTE0_IRQ, line.send)
-        self.flow = Flow(self.schedule, _FLOW_GAP_CYCLES, self.uarte.receive)
+        self.flow.start = self.uarte.receive
         self.uarte.flow = self.flow
         gpio = GpioPage(Gpio(self._pins_changed), Gpio(lambda high, low: None))
         self.map_peripherals(
@@ -127,7 +128,6 @@ class Nrf52840(Chip):
             {0x40000000: self._power, 0x40002000: self.uarte, 0x4001E000: self._nvmc},
         )
         self.map_peripherals(0x50000000, 0x1000, {0x50000000: gpio})
-        self._engine.mem_write(0, b"\xff" * FLASH_BYTES)
         self._engine.reg_write(
             arm.UC_ARM_REG_FPEXC, 1 << 30
         )  # Unicorn's switch; the firmware still sets CPACR
@@ -137,22 +137,6 @@ class Nrf52840(Chip):
 
     def _pins_changed(self, high: int, low: int) -> None:
         self.flow.rts(bool(low >> _RTS_PIN & 1), self.now)
-
-    @property
-    def held(self) -> bool:
-        """Frozen at the instant where the next host frame begins, without it."""
-        return self.flow.frozen and not self._diverted
-
-    def diverted(self) -> None:
-        """A debugger runs code of its own, as a flash algorithm: it must not wait for a host frame."""
-        self._diverted = True
-
-    def poll_line(self) -> None:
-        """Take host bytes; a frame that the chip is frozen for begins."""
-        data = self._line.poll()
-        if data:
-            self.flow.frames.add(data)
-            self.flow.try_start()
 
     def before_wait(self) -> None:
         """The UART's DMA catches up."""
@@ -194,8 +178,7 @@ class Nrf52840(Chip):
 
     def reset_peripherals(self) -> None:
         """UART lines go idle; access protection takes effect."""
-        self.flow.reset()
-        self._diverted = False
+        super().reset_peripherals()
         approtect = self._engine.mem_read(APPROTECT, 4)[0]
         self.protected = approtect == APPROTECT_ENABLED
 
@@ -206,8 +189,8 @@ class Nrf52840(Chip):
 
     def lock_up(self) -> None:
         """Lock-up resets this chip (PS 5.3.6); not under a debugger, nor without a program: that would never end."""
-        entry = int.from_bytes(self._engine.mem_read(4, 4), "little")
-        if entry & 1 and entry < FLASH_BYTES and not self.debug_enabled:
+        _, entry = self._vectors()
+        if self._can_start(entry) and not self.debug_enabled:
             self._power.reset_reason |= RESETREAS_LOCKUP
             self._reset_requested = True
         else:

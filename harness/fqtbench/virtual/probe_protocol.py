@@ -28,6 +28,8 @@ _APV1: Final = 1  # pyocd.coresight.ap.APVersion.APv1
 _MEMORY_AP: Final = 0  # the only access port with memory behind it; also its handle
 _WIRE_PROTOCOLS: Final = ("DEFAULT", "SWD")
 _TRANSFER_BITS: Final = (8, 16, 32)
+_MAX_SEQUENCES: Final = 64
+_TARGETSEL_HEADER: Final = 0x99  # start, DP write, A[3:2] = 3, parity, stop, park (ADI B4.3.4)
 
 
 class RequestError(Exception):
@@ -77,7 +79,7 @@ class ProbeSession:
             "unique_id": lambda: unique_id,
             # pyOCD picks DEFAULT, and with SWJ_SEQUENCE sends the switch from JTAG to SWD itself.
             "supported_wire_protocols": lambda: list(_WIRE_PROTOCOLS),
-            "capabilities": lambda: ["SWJ_SEQUENCE"],
+            "capabilities": lambda: ["SWJ_SEQUENCE", "SWD_SEQUENCE"],
             "wire_protocol": lambda: self._wire_protocol,
             "is_open": lambda: self._open_count > 0,
         }
@@ -94,6 +96,7 @@ class ProbeSession:
             "connect": (self._connect, 1),
             "disconnect": (self._disconnect, 0),
             "swj_sequence": (self._swj_sequence, 2),
+            "swd_sequence": (self._swd_sequence, 1),
             "set_clock": (self._set_clock, 1),
             "reset": (self._reset, 0),
             "assert_reset": (self._assert_reset, 1),
@@ -167,6 +170,22 @@ class ProbeSession:
         _number(length)
         if type(bits) is not int or bits < 0:
             raise RequestError("swj_sequence needs its bits as a number")
+
+    def _swd_sequence(self, sequences: object) -> list[object]:
+        """Carry out bits on the wire, of which one pattern has a meaning here: a write of TARGETSEL.
+
+        `sequences`: lists (bits to read,) or (bits, value to write). No reading is answered but with zeros, as ints,
+        because bytes are not JSON. Result: (acknowledge, values read).
+        """
+        self._require_open()
+        if not isinstance(sequences, list) or len(sequences) > _MAX_SEQUENCES:
+            raise RequestError("swd_sequence needs a short list of sequences")
+        steps = [_sequence(sequence) for sequence in sequences]
+        if len(steps) > 2 and steps[0] == (8, _TARGETSEL_HEADER) and steps[1] == (5, None):
+            length, value = steps[2]
+            if length == 33 and value is not None and value.bit_count() % 2 == 0:  # 32 bits and their parity
+                self._port.select_target(value & 0xFFFF_FFFF)
+        return [0, [0 for _, value in steps if value is None]]
 
     def _set_clock(self, frequency_hz: object) -> None:
         self._require_open()
@@ -262,6 +281,16 @@ def _number(value: object) -> int:
     if type(value) is not int or not 0 <= value <= 0xFFFF_FFFF:
         raise RequestError(f"{value!r:.40} is not an unsigned 32-bit number")
     return value
+
+
+def _sequence(given: object) -> tuple[int, int | None]:
+    """Return the bits of one sequence, and the value to write or None."""
+    if not isinstance(given, list) or len(given) not in (1, 2):
+        raise RequestError("a sequence is [bits] or [bits, value]")
+    numbers = [number for number in given if type(number) is int and number >= 0]
+    if len(numbers) != len(given) or not 0 < numbers[0] <= 64 or any(n >> 64 for n in numbers):
+        raise RequestError("a sequence has 1 to 64 bits, and its value fits 64")
+    return numbers[0], numbers[1] if len(numbers) == 2 else None
 
 
 def _aligned(address: object) -> int:

@@ -1,0 +1,215 @@
+"""PL011, ARM's UART, as the RP2040 has it (RP2040 Datasheet, 4.2; offsets from Raspberry Pi's RP2040.svd).
+
+Received bytes reach the FIFO or the DMA lazily: at each register access, at WFI, at the end of a frame, and where the
+next byte makes a difference that code could see: the last of a DMA transfer, or any while the RX pin's edge
+interrupts. The UART's own interrupts are not modelled.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from fqtbench.virtual.flow import Flow
+from fqtbench.virtual.rp2040_dma import Dma
+from fqtbench.virtual.schedule import Event, Schedule
+
+DR: Final = 0x00
+FR: Final = 0x18
+IBRD: Final = 0x24
+FBRD: Final = 0x28
+LCR_H: Final = 0x2C
+CR: Final = 0x30
+DMACR: Final = 0x48
+
+FR_BUSY: Final = 1 << 3
+FR_RXFE: Final = 1 << 4
+FR_TXFF: Final = 1 << 5
+FR_TXFE: Final = 1 << 7
+CR_UARTEN: Final = 1 << 0
+CR_TXE: Final = 1 << 8
+CR_RXE: Final = 1 << 9
+DMACR_RX: Final = 1 << 0
+DMACR_TX: Final = 1 << 1
+FIFO_BYTES: Final = 32
+_BITS_PER_BYTE: Final = 10  # start, 8 data, stop
+
+
+class Pins(Protocol):
+    """What the UART needs of the pins."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the RX pin leads to the UART."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether a falling edge of the RX pin interrupts."""
+
+    def fall(self) -> None:
+        """A falling edge on the RX pin."""
+
+
+class Pl011:
+    """One UART on `dma`'s requests `rx` and `tx`; `transmitted` takes the bytes whose last bit has been sent."""
+
+    def __init__(
+        self,
+        now: Callable[[], int],
+        schedule: Schedule,
+        dma: Dma,
+        requests: tuple[int, int],
+        transmitted: Callable[[bytes], None],
+    ) -> None:
+        """`now` counts cycles of clk_peri, here clk_sys; `requests`: the DMA's for reception and transmission."""
+        self._now, self._schedule, self._dma = now, schedule, dma
+        self._rx_request, self._tx_request = requests
+        self._transmitted = transmitted
+        self.pins: Pins | None = None
+        self.flow: Flow | None = None
+        self._events: list[Event] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Go to the reset state; frames on the line are lost."""
+        for event in self._events:
+            event.cancel()
+        self._events = []
+        self._registers = {CR: CR_TXE | CR_RXE}
+        self._fifo = bytearray()
+        self.overruns = 0  # bytes that found the FIFO full
+        self._frame, self._frame_at, self._delivered, self._started = b"", 0, 0, 0
+        self._sending_until = 0
+        self._arrival: Event | None = None
+
+    def byte_cycles(self) -> int:
+        """Return how long a byte takes on the line."""
+        divisor_64ths = 64 * self._registers.get(IBRD, 0) + self._registers.get(FBRD, 0)
+        return max(_BITS_PER_BYTE * 16 * divisor_64ths // 64, 1)
+
+    def _at(self, at: int, action: Callable[[], None]) -> Event:
+        event = self._schedule.add(at, action)
+        self._events = [e for e in self._events if e.action is not None] + [event]
+        return event
+
+    # -- registers -----------------------------------------------------------------------------------------
+
+    def read(self, offset: int) -> int:
+        """Return a register; DR takes from the FIFO."""
+        self.synchronize()
+        if offset == DR:
+            return self._fifo.pop(0) if self._fifo else 0
+        if offset == FR:
+            sending = self._sending_until > self._now()
+            return (0 if self._fifo else FR_RXFE) | (FR_BUSY if sending else FR_TXFE)
+        return self._registers.get(offset, 0)
+
+    def write(self, offset: int, value: int) -> None:
+        """Write a register; DR sends a byte."""
+        self.synchronize()
+        if offset == DR:
+            self._send(bytes([value & 0xFF]))
+            return
+        self._registers[offset] = value
+        if offset in (CR, DMACR):
+            self.dma_started(self._tx_request)
+        self.watch_arrivals()
+
+    # -- receiver ------------------------------------------------------------------------------------------
+
+    def receive(self, frame: bytes, at: int) -> None:
+        """Let `frame` begin on the RX line at cycle `at`."""
+        self._frame, self._frame_at, self._delivered, self._started = frame, at, 0, 0
+        if self.flow is not None:
+            self.flow.begin_transfer()
+        ends = at + self.byte_cycles() * len(frame)
+        self._at(ends, lambda: self._frame_ends(ends))
+        self.watch_arrivals()
+
+    def _frame_ends(self, at: int) -> None:
+        self.synchronize()
+        self._frame, self._delivered = b"", 0
+        if self.flow is not None:
+            self.flow.end_transfer(at)
+
+    def synchronize(self) -> None:
+        """Bring to the FIFO or the DMA what has arrived by now, and let the pin see the start bits."""
+        elapsed = self._now() - self._frame_at
+        if not self._frame or elapsed < 0:
+            return
+        started = min(elapsed // self.byte_cycles() + 1, len(self._frame))
+        if started > self._started and self.pins is not None:
+            self._started = started
+            self.pins.fall()
+        arrived = min(elapsed // self.byte_cycles(), len(self._frame))
+        if arrived > self._delivered:
+            data = self._frame[self._delivered : arrived]
+            self._delivered = arrived
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        listening = CR_UARTEN | CR_RXE
+        if self._registers[CR] & listening != listening or self.pins is None or not self.pins.connected:
+            return
+        self._fifo += data
+        self._feed_dma()
+        self.overruns += max(len(self._fifo) - FIFO_BYTES, 0)
+        del self._fifo[FIFO_BYTES:]
+
+    def _feed_dma(self) -> None:
+        while self._fifo and self._registers.get(DMACR, 0) & DMACR_RX:
+            n = min(self._dma.room(self._rx_request), len(self._fifo))
+            if not n:
+                return
+            data = bytes(self._fifo[:n])
+            del self._fifo[:n]
+            self._dma.give(self._rx_request, data)
+
+    def watch_arrivals(self) -> None:
+        """Look when the next byte comes that code could notice."""
+        if self._arrival is not None:
+            self._arrival.cancel()
+            self._arrival = None
+        left = len(self._frame) - self._delivered
+        if not left:
+            return
+        at = None
+        if self.pins is not None and self.pins.watched and self._started < len(self._frame):
+            at = self._frame_at + self._started * self.byte_cycles()
+        elif room := self._dma.room(self._rx_request):
+            at = self._frame_at + (self._delivered + min(room, left)) * self.byte_cycles()
+        if at is not None:
+            self._arrival = self._at(at, self._arrives)
+
+    def _arrives(self) -> None:
+        self._arrival = None
+        self.synchronize()
+        self.watch_arrivals()
+
+    # -- transmitter -----------------------------------------------------------------------------------------
+
+    def dma_started(self, request: int) -> None:
+        """A channel that the UART paces has been started, or the UART enabled."""
+        enabled = CR_UARTEN | CR_TXE
+        if request == self._rx_request:
+            self._feed_dma()
+            self.watch_arrivals()
+        elif self._registers[CR] & enabled == enabled and self._registers.get(DMACR, 0) & DMACR_TX:
+            data = self._dma.fetch(self._tx_request)
+            if data:
+                end = self._send(data)
+                full = end - FIFO_BYTES * self.byte_cycles()  # until then bytes wait in RAM
+                self._at(max(full, self._now()), lambda: self._dma.taken(self._tx_request))
+
+    def _send(self, data: bytes) -> int:
+        """Put bytes on the line behind those that are on it; return when the last bit will have passed."""
+        if self.flow is not None:
+            self.flow.begin_transfer()
+        begin = max(self._now(), self._sending_until)
+        end = begin + self.byte_cycles() * len(data)
+        self._sending_until = end
+        self._at(end, lambda: self._sent(data, end))
+        return end
+
+    def _sent(self, data: bytes, at: int) -> None:
+        self._transmitted(data)
+        if self.flow is not None:
+            self.flow.end_transfer(at)

@@ -1,0 +1,51 @@
+"""A chip whose UART is on a line to the host: the rule of its flow, and who holds virtual time."""
+
+from typing import Final
+
+from fqtbench.virtual.chip import Chip
+from fqtbench.virtual.cpu import Pricer
+from fqtbench.virtual.flow import Flow
+from fqtbench.virtual.memory import CodeMemory
+from fqtbench.virtual.uart_line import Line
+
+_FLOW_GAP_US: Final = 200  # docs/wire.md, "RTS"
+
+
+class UartChip(Chip):
+    """A chip on a board. A subclass gives `flow.start` its receiver, and tells `flow` of RTS and of what it sends."""
+
+    def __init__(
+        self,
+        model: int,
+        cpuid: int,
+        memory: CodeMemory,
+        timing: tuple[Pricer, int],
+        line: Line,
+        clock_hz: int,
+    ) -> None:
+        """`timing`: the price of a block, and the cycles of a taken jump."""
+        super().__init__(model, cpuid, memory, *timing)
+        self.line = line
+        self.flow = Flow(self.schedule, clock_hz * _FLOW_GAP_US // 1_000_000, lambda frame, at: None)
+        self._diverted = False
+
+    @property
+    def held(self) -> bool:
+        """Frozen at the instant where the next host frame begins, without it."""
+        return self.flow.frozen and not self._diverted
+
+    def diverted(self) -> None:
+        """A debugger runs code of its own, as a flash algorithm: it must not wait for a host frame."""
+        self._diverted = True
+
+    def poll_line(self) -> None:
+        """Take host bytes; a frame that the chip is frozen for begins."""
+        data = self.line.poll()
+        if data:
+            self.flow.frames.add(data)
+            self.flow.try_start()
+
+    def reset_peripherals(self) -> None:
+        """UART lines go idle."""
+        self.flow.reset()
+        self._diverted = False
