@@ -13,7 +13,7 @@ from fqtbench.paths import share
 from fqtbench.probe import elf_segments
 from fqtbench.training.compile import CompiledModel, Memory, compile_model
 from fqtbench.training.spec import NetworkSpec, TrainingSpec
-from fqtbench.virtual.nrf52840 import Nrf52840
+from fqtbench.virtual.chips.nrf52840.chip import Nrf52840
 from fqtbench.virtual.uart_line import PtyLine
 from fqtbench.wire import Device, open_line
 

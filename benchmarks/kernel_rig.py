@@ -268,7 +268,7 @@ class OnCortexM4:
             "-Wl,-erun",
         ]
         subprocess.run([*command, "-o", str(elf), *_sources()], check=True, timeout=120)
-        self._cpu = Cpu(arm_const.UC_CPU_ARM_CORTEX_M4, _MEMORY, cortex_m4.price, cortex_m4.TAKEN_CYCLES)
+        self._cpu = Cpu(arm_const.UC_CPU_ARM_CORTEX_M4, _MEMORY, cortex_m4.TIMING)
         engine = self._cpu.engine
         engine.mem_map(0, _FLASH_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
         engine.mem_map(_RAM.base, _RAM.size)

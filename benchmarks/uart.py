@@ -4,7 +4,7 @@ from typing import Final
 
 from benchmarks.inline_board import BAUD, inline_board, samples
 from benchmarks.promise import Promise, keep
-from fqtbench.virtual.nrf52840 import CLOCK_HZ
+from fqtbench.virtual.chips.nrf52840.chip import CLOCK_HZ
 
 _FRAMES: Final = 400
 _BYTE_CYCLES: Final = CLOCK_HZ * 10 // BAUD

@@ -2,7 +2,7 @@
 
 import random
 
-from fqtbench.virtual.nrf52840 import Nrf52840
+from fqtbench.virtual.chips.nrf52840.chip import Nrf52840
 from tests.virtual.programs import Program
 
 FAR = 1 << 40

@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 
+from fqtbench.virtual.chips.nrf52840.debug import IDENTITY
 from fqtbench.virtual.debug_components import DFSR_HALTED, DFSR_VCATCH
 from fqtbench.virtual.probe_server import ProbeServer
 from fqtbench.virtual.target import BusFault
@@ -43,6 +44,7 @@ class FakeTarget:
         self.words = dict(_WORDS)
         self.registers: dict[int, int] = {}
         self.breakpoints: frozenset[int] = frozenset()
+        self.debug_identity = IDENTITY
         self.debug_enabled = False
         self.halted = False
         self.locked_up = False

@@ -4,7 +4,7 @@ import pytest
 from benchmarks.inline_board import inline_board, samples
 
 from fqtbench.virtual.calltree import CallTree, Marker, Node, Watch
-from fqtbench.virtual.nrf52840 import Nrf52840
+from fqtbench.virtual.chips.nrf52840.chip import Nrf52840
 from tests.virtual.chips import chip_with, run_to_sleep
 from tests.virtual.programs import CALLS, EVENTS, LOOPS
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fqtbench.virtual.chip import DFSR_BKPT
-from fqtbench.virtual.nrf52840 import Nrf52840
+from fqtbench.virtual.chips.nrf52840.chip import Nrf52840
 from fqtbench.virtual.target import BusFault
 from tests.tools import require
 from tests.virtual import programs

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from fqtbench.virtual import exceptions
-from fqtbench.virtual.nrf52840 import RESETREAS_LOCKUP, Nrf52840
+from fqtbench.virtual.chips.nrf52840.chip import RESETREAS_LOCKUP, Nrf52840
 from tests.virtual.chips import chip_with, run_to_sleep
 from tests.virtual.programs import (
     BKPT,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fqtbench.virtual.nrf52840 import FLASH_BYTES
+from fqtbench.virtual.chips.nrf52840.chip import FLASH_BYTES
 from fqtbench.virtual.timing import cortex_m4
 from tests.virtual.programs import LOOPS, Program
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from fqtbench.virtual import uarte
+from fqtbench.virtual.chips.nrf52840 import uarte
+from fqtbench.virtual.chips.nrf52840.uarte import Uarte
 from fqtbench.virtual.flow import Flow
 from fqtbench.virtual.schedule import Schedule
-from fqtbench.virtual.uarte import Uarte
 
 _CLOCK_HZ = 64_000_000
 _BYTE_CYCLES = 640  # 10 bits at 1 Mbaud

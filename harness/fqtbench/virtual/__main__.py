@@ -1,35 +1,38 @@
-"""``python -m fqtbench.virtual nrf52840``: serve a virtual board until standard input closes.
+"""``python -m fqtbench.virtual CHIP``: serve a virtual board until standard input closes.
 
 The first line of output is JSON with the board's addresses, as any launched board prints it.
 """
 
 import argparse
+import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from fqtbench.virtual.nrf52840 import FLASH_BYTES, Nrf52840
+from fqtbench.virtual import chips as chip_packages
+from fqtbench.virtual.memory import Kind
 from fqtbench.virtual.probe_server import ProbeServer
 from fqtbench.virtual.profile_server import ProfileServer
-from fqtbench.virtual.timing import cortex_m4
+from fqtbench.virtual.uart_chip import UartChip
 from fqtbench.virtual.uart_line import Line, PtyLine, TcpLine
 
 _SLICE_S: Final = 0.002  # host time after which debugger and line are served
 _SLICE_CYCLES: Final = (10_000, 2_000_000)  # bounds of what that may be in virtual time
 _ENOUGH: Final = 2.0  # how much a slice may grow or shrink at once
 _IDLE_S: Final = 1.0
-_DEVICE_ID: Final = 0x5649525455414C31  # "VIRTUAL1": FICR.DEVICEID of a board that nobody made
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fqtbench virtual", description=__doc__)
-    parser.add_argument("model", choices=["nrf52840"])
+    chips = sorted(module.name for module in pkgutil.iter_modules(chip_packages.__path__))
+    parser.add_argument("chip", choices=chips)
     parser.add_argument(
         "--probe-port", type=int, default=0, metavar="N", help="TCP port of the probe; 0 = any"
     )
@@ -37,6 +40,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--flash", type=Path, default=None, metavar="FILE", help="keep the flash in FILE")
     parser.add_argument("--stats", action="store_true", help="print instructions and speed at the end")
     return parser.parse_args()
+
+
+def _chip_module(name: str) -> Any:
+    return importlib.import_module(f"{chip_packages.__name__}.{name}")
 
 
 def _open_line(where: str | None) -> Line:
@@ -54,10 +61,12 @@ class Server:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._flash_file: Path | None = arguments.flash
         self._stats = arguments.stats
+        self._model = arguments.chip
         self.line = _open_line(arguments.uart)
-        self.chip = Nrf52840(self.line, _DEVICE_ID)
+        self.chip: UartChip = _chip_module(arguments.chip).create(self.line)
+        self._flash = self.chip.memory.of(Kind.FLASH)[0]
         if self._flash_file is not None and self._flash_file.exists():
-            self.chip.program(0, self._flash_file.read_bytes()[:FLASH_BYTES])
+            self.chip.program(self._flash.base, self._flash_file.read_bytes()[: self._flash.size])
             self.chip.reset(halt=False)
         try:
             self.probe = ProbeServer(self.chip, arguments.probe_port)
@@ -80,9 +89,9 @@ class Server:
             "profiler": self.profiler.url,
             "power": "modelled:",
             "cycles": "modelled",
-            "timing_model_id": cortex_m4.MODEL_ID,
-            "model": "nrf52840",
-            "unique_id": f"{_DEVICE_ID:016x}",
+            "timing_model_id": self.chip.core.timing.model_id,
+            "model": self._model,
+            "unique_id": f"{self.chip.unique_id:016x}",
         }
 
     def serve(self) -> None:
@@ -117,7 +126,7 @@ class Server:
             return
         self.line.close()
         if self._flash_file is not None:
-            self._flash_file.write_bytes(self.chip.read_memory(0, FLASH_BYTES))
+            self._flash_file.write_bytes(self.chip.read_memory(self._flash.base, self._flash.size))
         if self._stats:
             cpu = self.chip.cpu
             rate = cpu.instructions / self._busy_s / 1e6 if self._busy_s else 0.0

@@ -2,13 +2,15 @@
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import unicorn
 from unicorn import arm_const as arm
 
-from fqtbench.virtual.cpu import Cpu, Pricer, Stop
+from fqtbench.virtual.cpu import Cpu, Stop
+from fqtbench.virtual.debug_identity import DebugIdentity
 from fqtbench.virtual.exceptions import Exceptions, LockUp
 from fqtbench.virtual.memory import CodeMemory, Kind
 from fqtbench.virtual.peripheral import Peripheral
@@ -17,6 +19,7 @@ from fqtbench.virtual.system_control import BASE as PPB_BASE
 from fqtbench.virtual.system_control import SIZE as PPB_SIZE
 from fqtbench.virtual.system_control import SystemControl
 from fqtbench.virtual.target import BusFault
+from fqtbench.virtual.timing.model import Timing
 
 _READ_EXECUTE: Final = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
 _PAGE_BYTES: Final = 0x1000
@@ -45,18 +48,30 @@ _REGSEL_FPSCR: Final = 33
 _REGSEL_S0: Final = 64
 
 
+@dataclass(frozen=True)
+class Core:
+    """The core of a chip: Unicorn's number of it, the content of its register CPUID, its timing, its debug port."""
+
+    model: int
+    cpuid: int
+    timing: Timing
+    debug: DebugIdentity
+
+
 class Chip:
     """Core, flash, RAM, peripherals by page, and the schedule of virtual time.
 
     Subclasses add peripherals with `map_peripheral` and `constants`, and say in `held` when the core must not run on.
     """
 
-    def __init__(self, model: int, cpuid: int, memory: CodeMemory, price: Pricer, taken_cycles: int) -> None:
-        self.cpu = Cpu(model, memory, price, taken_cycles)
+    def __init__(self, core: Core, memory: CodeMemory) -> None:
+        self.core = core
+        self.debug_identity = core.debug
+        self.cpu = Cpu(core.model, memory, core.timing)
         self.memory = memory
         self.schedule = Schedule()
         self.schedule.on_earlier = self.cpu.stop_by
-        self.system = SystemControl(self, self.schedule, cpuid)
+        self.system = SystemControl(self, self.schedule, core.cpuid)
         self.exceptions = Exceptions(self.cpu, self.system)
         self._engine = self.cpu.engine
         self._pages: dict[int, Peripheral] = {}

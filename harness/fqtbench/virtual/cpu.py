@@ -11,7 +11,6 @@ parts that add up to the whole.
 The time that a register access sees is that of the end of its block.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -38,8 +37,7 @@ from fqtbench.virtual.block_hook import (
     new_table,
 )
 from fqtbench.virtual.memory import PAGE_BITS, CodeMemory, Kind
-
-Pricer = Callable[[bytes, int], tuple[int, int]]  # code, address -> cycles, instructions
+from fqtbench.virtual.timing.model import Timing
 
 _FOREVER: Final = 0xFFFF_FFFE  # end address for emu_start that no code reaches
 
@@ -95,16 +93,16 @@ class BlockCount:
 
 
 class Cpu:
-    """One core. `price` gives the cycles of a block without a taken branch; a jump costs `taken_cycles` more."""
+    """One core of Unicorn's `model`, whose blocks cost what `timing` says."""
 
-    def __init__(self, model: int, memory: CodeMemory, price: Pricer, taken_cycles: int) -> None:
+    def __init__(self, model: int, memory: CodeMemory, timing: Timing) -> None:
         self.engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self.engine.ctl_set_cpu_model(model)
-        self._price = price
+        self._price = timing.price
         self._memory = memory
         self._pages = memory.pages()
         self._table = new_table(memory)
-        self._table[TAKEN_CYCLES] = taken_cycles
+        self._table[TAKEN_CYCLES] = timing.taken_cycles
         self._blocks = self._table[ROWS:].reshape(memory.n_rows(), FIELDS)
         self._sizes: dict[int, int] = {}  # bytes of a priced block, by address
         self._interrupt: int | None = None

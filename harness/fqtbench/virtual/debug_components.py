@@ -100,10 +100,10 @@ class DebugComponents:
     Memory accesses raise the target's `BusFault` unchanged.
     """
 
-    def __init__(self, target: Target, identity: DebugIdentity) -> None:
+    def __init__(self, target: Target) -> None:
         self._target = target
-        self._identity = identity
-        self._constants = _constants(identity)
+        self._identity = target.debug_identity
+        self._constants = _constants(self._identity)
         self._reset_seen = True  # S_RESET_ST, sticky until read: the chip has just been powered
         self._retired = False  # S_RETIRE_ST, sticky until read
         self._held_in_reset = False

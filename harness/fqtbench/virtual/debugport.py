@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from fqtbench.virtual.debug_components import ROM_TABLE, DebugComponents
-from fqtbench.virtual.debug_identity import NRF52840, DebugIdentity
 from fqtbench.virtual.target import BusFault, Target
 
 # DP registers by A[3:2] (ADI B2.2).
@@ -232,9 +231,9 @@ class DebugPort:
     wire); values are unsigned 32-bit. AP transfers go to the port and bank chosen in SELECT.
     """
 
-    def __init__(self, target: Target, identity: DebugIdentity = NRF52840) -> None:
-        self._identity = identity
-        self._components = DebugComponents(target, identity)
+    def __init__(self, target: Target) -> None:
+        identity = self._identity = target.debug_identity
+        self._components = DebugComponents(target)
         self._memory = MemoryAccessPort(target, self._components, identity.ap_idr)
         self._ports: dict[int, AccessPort] = {0: self._memory}
         if identity.control_ap:

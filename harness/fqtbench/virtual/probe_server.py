@@ -10,7 +10,6 @@ import socket
 import time
 from typing import Final
 
-from fqtbench.virtual.debug_identity import NRF52840, DebugIdentity
 from fqtbench.virtual.debugport import DebugPort
 from fqtbench.virtual.probe_protocol import (
     MAX_TRANSFER_BYTES,
@@ -112,9 +111,8 @@ class ProbeServer:
         target: Target,
         port: int = 0,
         product_name: str = "virtual board",
-        identity: DebugIdentity = NRF52840,
     ) -> None:
-        self._debug_port = DebugPort(target, identity)
+        self._debug_port = DebugPort(target)
         self._product_name = product_name
         self._listener = socket.create_server((HOST, port), backlog=_MAX_CONNECTIONS)
         self._listener.setblocking(False)

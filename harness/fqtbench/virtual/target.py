@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from fqtbench.virtual.debug_identity import DebugIdentity
+
 
 class BusFault(Exception):  # noqa: N818 - the hardware's name for it
     """The bus refused an access: nothing answers at that address, or not to such an access."""
@@ -17,6 +19,7 @@ class Target(Protocol):
     20 CONTROL/FAULTMASK/BASEPRI/PRIMASK, 33 FPSCR, 64-95 S0-S31.
     """
 
+    debug_identity: DebugIdentity
     debug_enabled: bool
     halted: bool
     locked_up: bool

@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from fqtbench.virtual.chip import Chip
-from fqtbench.virtual.cpu import Pricer
+from fqtbench.virtual.chip import Chip, Core
 from fqtbench.virtual.flow import Flow
 from fqtbench.virtual.memory import CodeMemory
 from fqtbench.virtual.uart_line import Line
@@ -12,19 +11,16 @@ _FLOW_GAP_US: Final = 200  # docs/wire.md, "RTS"
 
 
 class UartChip(Chip):
-    """A chip on a board. A subclass gives `flow.start` its receiver, and tells `flow` of RTS and of what it sends."""
+    """A chip on a board. `unique_id` is the number that it has of its own, 0 if it has none.
 
-    def __init__(
-        self,
-        model: int,
-        cpuid: int,
-        memory: CodeMemory,
-        timing: tuple[Pricer, int],
-        line: Line,
-        clock_hz: int,
-    ) -> None:
-        """`timing`: the price of a block, and the cycles of a taken jump."""
-        super().__init__(model, cpuid, memory, *timing)
+    A subclass gives `flow.start` its receiver, and tells `flow` of RTS and of what it sends.
+    """
+
+    unique_id: int = 0
+
+    def __init__(self, core: Core, memory: CodeMemory, line: Line, clock_hz: int) -> None:
+        """`clock_hz`: of the core, in which virtual time counts."""
+        super().__init__(core, memory)
         self.line = line
         self.flow = Flow(self.schedule, clock_hz * _FLOW_GAP_US // 1_000_000, lambda frame, at: None)
         self._diverted = False

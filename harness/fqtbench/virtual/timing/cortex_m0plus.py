@@ -12,6 +12,8 @@ import capstone
 import unicorn
 from capstone import arm
 
+from fqtbench.virtual.timing.model import Timing
+
 TAKEN_CYCLES: Final = 1  # on top of a branch's own cycle: "B<cc> 1 or 2", taken 2
 
 _ACCESS_CYCLES: Final = 2
@@ -44,6 +46,8 @@ MODEL_ID: Final = (
         ).encode()
     ).hexdigest()[:12]
 )
+
+UNCERTAINTY: Final = 0.05  # docs/timing.md
 
 _decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
 _decoder.detail = True
@@ -79,3 +83,6 @@ def _price_instruction(decoded: capstone.CsInsn) -> int:
     if name.startswith(("ldr", "str")):
         return _ACCESS_CYCLES
     return _CYCLES.get(name, 1)
+
+
+TIMING: Final = Timing(MODEL_ID, price, TAKEN_CYCLES, UNCERTAINTY)

@@ -13,6 +13,8 @@ import capstone
 import unicorn
 from capstone import arm
 
+from fqtbench.virtual.timing.model import Timing
+
 TAKEN_CYCLES: Final = 2  # P, on top of the branch's own cycle: "1 + P", P = 1..3 (3.3.1)
 
 _DIVIDE_CYCLES: Final = 7  # 2 to 12, "terminates when the divide calculation completes"
@@ -56,6 +58,8 @@ MODEL_ID: Final = (
         ).encode()
     ).hexdigest()[:12]
 )
+
+UNCERTAINTY: Final = 0.05  # docs/timing.md
 
 _decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
 _decoder.detail = True
@@ -140,3 +144,6 @@ def _address_registers(decoded: capstone.CsInsn) -> frozenset[int]:
     if memory:
         return frozenset({memory[0].base, memory[0].index}) - {0}
     return frozenset({decoded.operands[0].reg})  # LDM and STM: the base
+
+
+TIMING: Final = Timing(MODEL_ID, price, TAKEN_CYCLES, UNCERTAINTY)

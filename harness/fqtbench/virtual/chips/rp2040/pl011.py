@@ -8,8 +8,8 @@ interrupts. The UART's own interrupts are not modelled.
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from fqtbench.virtual.chips.rp2040.dma import Dma
 from fqtbench.virtual.flow import Flow
-from fqtbench.virtual.rp2040_dma import Dma
 from fqtbench.virtual.schedule import Event, Schedule
 
 DR: Final = 0x00

@@ -9,14 +9,16 @@ from typing import Final
 import unicorn
 from unicorn import arm_const as arm
 
-from fqtbench.virtual.gpio import Gpio
+from fqtbench.virtual.chip import Core
+from fqtbench.virtual.chips.nrf52840.debug import IDENTITY
+from fqtbench.virtual.chips.nrf52840.gpio import Gpio
+from fqtbench.virtual.chips.nrf52840.nvmc import PAGE_BYTES, WRITE, Nvmc
+from fqtbench.virtual.chips.nrf52840.uarte import Uarte
 from fqtbench.virtual.memory import CodeMemory, Kind, Region
-from fqtbench.virtual.nvmc import PAGE_BYTES, WRITE, Nvmc
 from fqtbench.virtual.peripheral import PlainRegisters
 from fqtbench.virtual.timing import cortex_m4
 from fqtbench.virtual.uart_chip import UartChip
 from fqtbench.virtual.uart_line import Line
-from fqtbench.virtual.uarte import Uarte
 
 CLOCK_HZ: Final = 64_000_000
 FLASH_BYTES: Final = 1 << 20
@@ -33,6 +35,7 @@ APPROTECT_ENABLED: Final = 0x00
 RESETREAS_SREQ: Final = 1 << 2
 RESETREAS_LOCKUP: Final = 1 << 3
 
+_CORE: Final = Core(arm.UC_CPU_ARM_CORTEX_M4, CPUID, cortex_m4.TIMING, IDENTITY)
 _UARTE0_IRQ: Final = 2  # the peripheral id is the interrupt number (PS 4.2.3)
 _RTS_PIN: Final = 5  # P0.05, the DK's wiring (boards/nrf52840.toml)
 _FICR: Final = {
@@ -104,14 +107,8 @@ class Nrf52840(UartChip):
 
     def __init__(self, line: Line, device_id: int) -> None:
         memory = CodeMemory((Region(0, FLASH_BYTES, Kind.FLASH), Region(RAM_BASE, RAM_BYTES, Kind.RAM)))
-        super().__init__(
-            arm.UC_CPU_ARM_CORTEX_M4,
-            CPUID,
-            memory,
-            (cortex_m4.price, cortex_m4.TAKEN_CYCLES),
-            line,
-            CLOCK_HZ,
-        )
+        super().__init__(_CORE, memory, line, CLOCK_HZ)
+        self.unique_id = device_id
         self._before_stores: dict[int, bytes] = {}  # content of flash and UICR when stores were allowed
         self.constants(FICR_BASE, 0x2000)
         for offset, value in {**_FICR, 0x60: device_id & 0xFFFFFFFF, 0x64: device_id >> 32}.items():

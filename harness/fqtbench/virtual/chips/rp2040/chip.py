@@ -10,11 +10,9 @@ from typing import Final
 
 from unicorn import arm_const as arm
 
-from fqtbench.virtual import rp2040_rom as rom
-from fqtbench.virtual.memory import CodeMemory, Kind, Region
-from fqtbench.virtual.peripheral import Peripheral, PlainRegisters
-from fqtbench.virtual.pl011 import Pl011
-from fqtbench.virtual.rp2040_blocks import (
+from fqtbench.virtual.chip import Core
+from fqtbench.virtual.chips.rp2040 import rom
+from fqtbench.virtual.chips.rp2040.blocks import (
     Clocks,
     Crystal,
     FlashController,
@@ -26,7 +24,11 @@ from fqtbench.virtual.rp2040_blocks import (
     Watchdog,
     with_aliases,
 )
-from fqtbench.virtual.rp2040_dma import Dma
+from fqtbench.virtual.chips.rp2040.debug import IDENTITY
+from fqtbench.virtual.chips.rp2040.dma import Dma
+from fqtbench.virtual.chips.rp2040.pl011 import Pl011
+from fqtbench.virtual.memory import CodeMemory, Kind, Region
+from fqtbench.virtual.peripheral import Peripheral, PlainRegisters
 from fqtbench.virtual.target import BusFault
 from fqtbench.virtual.timing import cortex_m0plus
 from fqtbench.virtual.uart_chip import UartChip
@@ -41,6 +43,7 @@ RAM_BYTES: Final = 264 << 10
 CPUID: Final = 0x410CC601  # Cortex-M0+ r0p1 (RP 2.4.8, CPUID)
 CHIP_ID: Final = 0x20002927  # revision B2, part 2, manufacturer 0x927 (RP 2.20.1)
 
+_CORE: Final = Core(arm.UC_CPU_ARM_CORTEX_M0, CPUID, cortex_m0plus.TIMING, IDENTITY)
 IO_BANK0_IRQ: Final = 13  # RP 2.3.2
 _RX_PIN: Final = 1  # the board's wiring (boards/rp2040.toml)
 _RTS_PIN: Final = 3
@@ -80,8 +83,7 @@ class Rp2040(UartChip):
             Region(RAM_BASE, RAM_BYTES, Kind.RAM),
         )
         memory = CodeMemory(regions, ram_code_changes=False)
-        timing = (cortex_m0plus.price, cortex_m0plus.TAKEN_CYCLES)
-        super().__init__(arm.UC_CPU_ARM_CORTEX_M0, CPUID, memory, timing, line, CLOCK_HZ)
+        super().__init__(_CORE, memory, line, CLOCK_HZ)
         self._engine.mem_write(0, rom.content())
         self.watchdog = Watchdog(self.request_reset)
         self.pll = Pll()
