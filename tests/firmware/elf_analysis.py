@@ -15,6 +15,9 @@ _EXECUTABLE: Final = 4  # SHF_EXECINSTR
 _PUSHES: Final = re.compile(r"(?:push|stmdb(?:\.w)?|vpush|vstmdb)(?:\.\w+)?$")
 
 
+_VENEER: Final = re.compile(r"__(\w+)_veneer")
+
+
 @dataclass
 class Function:
     """A function; sizes in bytes. `frame_bytes` is an upper bound: every push and every lowering of SP once."""
@@ -77,6 +80,7 @@ def _code_of(marks: list[tuple[int, str]], start: int, end: int) -> list[tuple[i
 def _disassemble(function: Function, start: int, code: bytes) -> None:
     decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
     end = start
+    popped: set[str] = set()
     for instruction in decoder.disasm(code, start):
         end = instruction.address + instruction.size
         name, operands = instruction.mnemonic, instruction.op_str
@@ -85,8 +89,10 @@ def _disassemble(function: Function, start: int, code: bytes) -> None:
             target = int(operands.rpartition("#")[2], 16)
             if not function.start <= target < function.start + function.size:
                 function.calls.add(target)
-        elif name in ("blx", "bx") and operands != "lr":
+        elif name in ("blx", "bx") and operands not in {"lr", *popped}:
             function.indirect = True
+        if name == "pop":  # Armv6-M returns by POP {r3}; BX r3 where it can't by POP {pc}
+            popped = set(operands.strip("{}").split(", "))
     assert end == start + len(code), f"{function.name}: 0x{end:x} is no instruction"
 
 
@@ -111,18 +117,35 @@ def _register_bytes(entry: str) -> int:
 def deepest(elf: Path, root: str) -> tuple[int, list[str]]:
     """Return the most stack that a call of `root` may take, in bytes, and the calls that take it.
 
-    Recursion, an indirect call and a call of something that is no function fail.
+    Recursion, an indirect call and a call of something that is no function fail. A jump into a function, as libgcc's
+    own divisions have, counts as a call of all of it.
     """
     known = functions(elf)
     by_name = {function.name: function for function in known.values()}
+
+    for veneer in (function for function in known.values() if _VENEER.fullmatch(function.name)):
+        target = _VENEER.sub(r"\1", veneer.name)  # the linker's long jump to it
+        veneer.indirect, veneer.calls = False, {_address(elf, target)}
 
     def walk(function: Function, above: tuple[str, ...]) -> tuple[int, list[str]]:
         assert function.name not in above, f"{function.name} calls itself by way of {above}"
         assert not function.indirect, f"{function.name} calls through a pointer"
         best: tuple[int, list[str]] = (0, [])
         for target in function.calls:
-            assert target in known, f"{function.name} jumps to 0x{target:x}, where no function begins"
-            best = max(best, walk(known[target], (*above, function.name)))
+            called = known.get(target) or _around(known, target)
+            assert called, f"{function.name} jumps to 0x{target:x}, where no function is"
+            best = max(best, walk(called, (*above, function.name)))
         return best[0] + function.frame_bytes, [f"{function.name} {function.frame_bytes}", *best[1]]
 
     return walk(by_name[root], ())
+
+
+def _around(known: dict[int, Function], address: int) -> Function | None:
+    return next((f for f in known.values() if f.start < address < f.start + f.size), None)
+
+
+def _address(elf: Path, name: str) -> int:
+    with elf.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        (symbol,) = table.get_symbol_by_name(name)
+        return int(symbol["st_value"]) & ~1

@@ -4,80 +4,95 @@ import hashlib
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from fqtbench.board import BoardModel
 from fqtbench.wire.frames import PROTOCOL_VERSION
+from tests.boards import VIRTUAL
 from tests.tools import require
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 PREBUILT = FIRMWARE / "prebuilt"
-FLASH_LIMIT_BYTES = 0x40000  # the model image begins there: boards/nrf52840.toml
-RAM_ORIGIN, RAM_BYTES = 0x20000000, 0x40000
+STACK_BYTES = 8192
+VARIABLES_BYTES = 8192
 
 pytestmark = pytest.mark.timeout(240)
 
 
-def rebuild(firmware: Path, out: Path) -> Path:
-    """Build the firmware of that folder from nothing; return the ELF."""
+def rebuild(firmware: Path, out: Path, chip: str) -> Path:
+    """Build the firmware of that folder for one chip from nothing; return the ELF."""
     arguments = [f"BUILD={out / 'build'}", f"OUT={out / 'elf'}", f"PYTHON={sys.executable}"]
     done = subprocess.run(
-        [require("make", "make"), "-C", str(firmware), "CHIP=nrf52840", *arguments],
+        [require("make", "make"), "-C", str(firmware), f"CHIP={chip}", *arguments],
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return out / "elf" / "nrf52840.elf"
+    return out / "elf" / f"{chip}.elf"
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ELF of the sources as they are, built in another folder."""
+class Built(NamedTuple):
+    """A board and the ELF of the sources as they are, built in another folder."""
+
+    model: BoardModel
+    elf: Path
+
+    @property
+    def prebuilt(self) -> Path:
+        return PREBUILT / self.elf.name
+
+
+@pytest.fixture(scope="module", params=VIRTUAL, ids=lambda model: model.name)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
-    return rebuild(FIRMWARE, tmp_path_factory.mktemp("built"))
+    chip = request.param.firmware
+    return Built(request.param, rebuild(FIRMWARE, tmp_path_factory.mktemp(chip), chip))
 
 
-def entry(folder: Path) -> dict[str, object]:
-    """The chip's entry in the manifest."""
-    found: dict[str, object] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["chips"][
-        "nrf52840"
-    ]
+def entry(elf: Path) -> dict[str, object]:
+    """The ELF's entry in the manifest beside it."""
+    chips = json.loads((elf.parent / "manifest.json").read_text(encoding="utf-8"))["chips"]
+    found: dict[str, object] = chips[elf.stem]
     return found
 
 
-def same_compiler(built: Path) -> bool:
+def same_compiler(built: Built) -> bool:
     """Whether the prebuilt ELF comes from the compiler at hand; another one may well generate other code."""
-    return entry(PREBUILT)["toolchain"] == entry(built.parent)["toolchain"]
+    return entry(built.prebuilt)["toolchain"] == entry(built.elf)["toolchain"]
 
 
-def test_the_prebuilt_firmware_is_that_of_the_sources(built: Path) -> None:
+def test_the_prebuilt_firmware_is_that_of_the_sources(built: Built) -> None:
     """Rebuilding gives the committed ELF and manifest, bit for bit."""
     if not same_compiler(built):
-        pytest.skip(f"prebuilt with {entry(PREBUILT)['toolchain']}, which is not installed")
-    assert built.read_bytes() == (PREBUILT / "nrf52840.elf").read_bytes()
-    assert entry(built.parent) == entry(PREBUILT)
+        pytest.skip(f"prebuilt with {entry(built.prebuilt)['toolchain']}, which is not installed")
+    assert built.elf.read_bytes() == built.prebuilt.read_bytes()
+    assert entry(built.elf) == entry(built.prebuilt)
 
 
-def test_the_folder_does_not_matter(built: Path, tmp_path: Path) -> None:
+def test_the_folder_does_not_matter(built: Built, tmp_path: Path) -> None:
     """A copy of the sources elsewhere gives the same ELF, and no path of either is in it."""
     copy = tmp_path / "somewhere else" / "firmware"
     shutil.copytree(FIRMWARE, copy, ignore=shutil.ignore_patterns("build", "prebuilt", "__pycache__"))
-    again = rebuild(copy, tmp_path / "out")
-    assert again.read_bytes() == built.read_bytes()
-    for path in (FIRMWARE, built.parent, Path.home()):
-        assert str(path).encode() not in built.read_bytes()
+    again = rebuild(copy, tmp_path / "out", built.model.firmware)
+    assert again.read_bytes() == built.elf.read_bytes()
+    for path in (FIRMWARE, built.elf.parent, Path.home()):
+        assert str(path).encode() not in built.elf.read_bytes()
 
 
-def test_the_manifest_describes_the_elf() -> None:
+@pytest.mark.parametrize("model", VIRTUAL, ids=lambda model: model.name)
+def test_the_manifest_describes_the_elf(model: BoardModel) -> None:
     """Hash, build id and sizes in the manifest are those of the committed ELF."""
-    elf = PREBUILT / "nrf52840.elf"
-    listed = entry(PREBUILT)
+    elf = PREBUILT / f"{model.firmware}.elf"
+    listed = entry(elf)
     with elf.open("rb") as file:
         image = ELFFile(file)
         assert listed["build_id"] == image.get_section_by_name(".build_id").data().hex()
@@ -88,9 +103,9 @@ def test_the_manifest_describes_the_elf() -> None:
     assert listed["protocol"] == PROTOCOL_VERSION
 
 
-def test_it_needs_no_doubles_heap_or_libm(built: Path) -> None:
+def test_it_needs_no_doubles_heap_or_libm(built: Built) -> None:
     """No double arithmetic, no allocator, no mathematical function: the engine's own float operations only."""
-    with built.open("rb") as file:
+    with built.elf.open("rb") as file:
         names = {symbol.name for symbol in ELFFile(file).get_section_by_name(".symtab").iter_symbols()}
     forbidden = re.compile(
         r"__aeabi_d\w+|__aeabi_\w+2d|__aeabi_f2[iu]lz|_?malloc.*|_?free.*|_?calloc.*|_?realloc.*|_?sbrk.*|"
@@ -100,21 +115,25 @@ def test_it_needs_no_doubles_heap_or_libm(built: Path) -> None:
     assert {"fqt_forward", "fqt_backward", "fqt_update", "link_poll", "main"} <= names
 
 
-def test_memory_is_where_the_board_model_says(built: Path) -> None:
-    """Flash below the model image, vectors at 0, the stack at the bottom of RAM, the rest of RAM is the arena."""
-    with built.open("rb") as file:
+def test_memory_is_where_the_board_model_says(built: Built) -> None:
+    """Flash below the model image, the stack at the bottom of RAM, the arena behind code and variables in RAM."""
+    memory = built.model.memory
+    ram_end = memory.ram_origin + memory.ram_bytes
+    with built.elf.open("rb") as file:
         elf = ELFFile(file)
         loaded = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"]]
         symbols = {s.name: s["st_value"] for s in elf.get_section_by_name(".symtab").iter_symbols()}
-        vectors = elf.get_section_by_name(".vectors")
-        entry_point, stack_top = elf["e_entry"], int.from_bytes(vectors.data()[:4], "little")
-        reset = int.from_bytes(vectors.data()[4:8], "little")
-    assert max(s["p_paddr"] + s["p_filesz"] for s in loaded) < FLASH_LIMIT_BYTES
-    assert vectors["sh_addr"] == 0
-    assert stack_top == symbols["__stack_end"]
-    assert reset == entry_point
-    assert symbols["__stack_start"] == RAM_ORIGIN
-    assert symbols["__stack_end"] - symbols["__stack_start"] == 8192
-    assert symbols["__arena_end"] == RAM_ORIGIN + RAM_BYTES
-    assert symbols["__arena_end"] - symbols["__arena_start"] > RAM_BYTES - 8192 - 8192
-    assert symbols["__image_start"] == FLASH_LIMIT_BYTES
+        stack_top, reset = struct.unpack("<2I", elf.get_section_by_name(".vectors").data()[:8])
+        entry_point = elf["e_entry"]
+    assert min(s["p_paddr"] for s in loaded) == memory.flash_origin
+    assert max(s["p_paddr"] + s["p_filesz"] for s in loaded) <= memory.image_origin
+    assert (stack_top, reset) == (symbols["__stack_end"], entry_point)
+    assert symbols["__stack_start"] == memory.ram_origin
+    assert symbols["__stack_end"] - symbols["__stack_start"] == STACK_BYTES
+    assert symbols["__arena_end"] == ram_end
+    copied = sum(s["p_filesz"] for s in loaded if memory.ram_origin <= s["p_vaddr"] < ram_end)
+    assert symbols["__arena_start"] - symbols["__stack_end"] - copied < VARIABLES_BYTES
+    assert (symbols["__image_start"], symbols["__image_end"]) == (
+        memory.image_origin,
+        memory.image_origin + memory.image_bytes,
+    )

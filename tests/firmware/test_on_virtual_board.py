@@ -1,10 +1,7 @@
-"""Promises of the whole firmware, kept by the prebuilt ELF on the virtual nRF52840."""
+"""Promises of the whole firmware, kept by the prebuilt ELF on every virtual board."""
 
-import json
 import random
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -13,18 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from elftools.elf.elffile import ELFFile
 
+from fqtbench.board import BoardModel
 from fqtbench.errors import DeviceError
+from fqtbench.probe import elf_segments
 from fqtbench.training import image as im
 from fqtbench.training.compile import CompiledModel, Memory, compile_model
 from fqtbench.training.reference import Trainer
 from fqtbench.training.spec import Conv2d, Flatten, FullyConnected, NetworkSpec, TrainingSpec
 from fqtbench.wire import Device, Line, Step, open_line
+from tests.boards import PREBUILT, VIRTUAL, launched, manifest
 
-PREBUILT = Path(__file__).resolve().parents[2] / "firmware" / "prebuilt"
-FLASH_BYTES, IMAGE_ORIGIN = 0x100000, 0x40000
 N_SAMPLES = 24
+IMAGE_BYTES, ARENA_BYTES = 0x10000, 150_000  # every board has more
 
 pytest.importorskip("unicorn")
 pytestmark = pytest.mark.timeout(240)
@@ -41,7 +39,7 @@ def model() -> CompiledModel:
         )
     )
     x, y = samples()
-    memory = Memory(flash_bytes=FLASH_BYTES - IMAGE_ORIGIN, arena_bytes=200_000)
+    memory = Memory(flash_bytes=IMAGE_BYTES, arena_bytes=ARENA_BYTES)
     return compile_model(network, TrainingSpec(batch=8), x[:8], y[:8], 10, memory, 1, N_SAMPLES)
 
 
@@ -52,35 +50,34 @@ def samples() -> tuple[np.ndarray, np.ndarray]:
     return x, rng.integers(0, 10, N_SAMPLES).astype(np.uint16)
 
 
-def flash_file(path: Path, image: bytes) -> Path:
-    """Write the flash's content: firmware, and the image behind it."""
-    flash = bytearray(b"\xff" * FLASH_BYTES)
-    with (PREBUILT / "nrf52840.elf").open("rb") as file:
-        for segment in ELFFile(file).iter_segments():
-            if segment["p_type"] == "PT_LOAD" and segment["p_filesz"]:
-                at = segment["p_paddr"]
-                flash[at : at + segment["p_filesz"]] = segment.data()
-    flash[IMAGE_ORIGIN : IMAGE_ORIGIN + len(image)] = image
-    path.write_bytes(flash)
-    return path
+class Bench:
+    """A kind of board, and where its flash is written."""
+
+    def __init__(self, board: BoardModel, folder: Path) -> None:
+        self.board = board
+        self._folder = folder
+
+    @contextmanager
+    def start(self, image: bytes) -> Iterator[Line]:
+        """Run a virtual board with the firmware and an image in its flash; its line."""
+        memory = self.board.memory
+        flash = bytearray(b"\xff" * memory.flash_bytes)
+        for segment in elf_segments(PREBUILT / f"{self.board.firmware}.elf"):
+            at = segment.address - memory.flash_origin
+            flash[at : at + len(segment.data)] = segment.data
+        at = memory.image_origin - memory.flash_origin
+        flash[at : at + len(image)] = image
+        file = self._folder / "flash.bin"
+        file.write_bytes(flash)
+        with launched(self.board, "--flash", str(file)) as said:
+            assert self.board.uart is not None
+            with open_line(said["serial"], self.board.uart.baud) as line:
+                yield line
 
 
-@contextmanager
-def board(flash: Path) -> Iterator[Line]:
-    """Run a virtual board with that flash; its line. It ends when its standard input closes."""
-    arguments = [sys.executable, "-m", "fqtbench.virtual", "nrf52840", "--flash", str(flash)]
-    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        serial = json.loads(process.stdout.readline())["serial"]
-        with open_line(serial, 1_000_000) as line:
-            yield line
-    finally:
-        try:
-            process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+@pytest.fixture(params=VIRTUAL, ids=lambda board: board.name)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    return Bench(request.param, tmp_path)
 
 
 class Hesitant:
@@ -104,14 +101,14 @@ class Hesitant:
         return self._line.read()
 
 
-def train(line: Line) -> tuple[list[Step], int]:
+def train(line: Line, board: BoardModel) -> tuple[list[Step], int]:
     """Train on every sample once; return the steps and the checksum."""
     device = Device(line, reply_timeout_s=60, retransmit_timeout_s=20)
     hello = device.hello()
     assert hello.image_problem is None
-    assert hello.chip == 0x52840
-    manifest = json.loads((PREBUILT / "manifest.json").read_text(encoding="utf-8"))
-    assert hello.build_id.hex() == manifest["chips"]["nrf52840"]["build_id"]
+    assert hello.chip == board.chip_id
+    assert hello.build_id.hex() == manifest(board)["build_id"]
+    assert hello.clock_hz == board.clock_hz
     x, y = samples()
     steps = list(device.train((a.tobytes(), int(b)) for a, b in zip(x, y, strict=True)))
     status = device.status()
@@ -121,10 +118,10 @@ def train(line: Line) -> tuple[list[Step], int]:
     return steps, device.checksum().crc32
 
 
-def test_it_computes_what_the_reference_defines(model: CompiledModel, tmp_path: Path) -> None:
-    """Each step's loss and prediction, and the trained state at the end: the reference's bits."""
-    with board(flash_file(tmp_path / "flash.bin", model.image)) as line:
-        steps, checksum = train(line)
+def test_it_computes_what_the_reference_defines(model: CompiledModel, bench: Bench) -> None:
+    """Each step's loss and prediction, and the trained state at the end: the reference's bits, on every board."""
+    with bench.start(model.image) as line:
+        steps, checksum = train(line, bench.board)
     reference = Trainer(model.image)
     for step, a, b in zip(steps, *samples(), strict=True):
         expected = reference.train(a.tobytes(), int(b))
@@ -135,18 +132,18 @@ def test_it_computes_what_the_reference_defines(model: CompiledModel, tmp_path: 
     assert checksum == reference.checksum()
 
 
-def test_the_hosts_timing_does_not_show(model: CompiledModel, tmp_path: Path) -> None:
+def test_the_hosts_timing_does_not_show(model: CompiledModel, bench: Bench) -> None:
     """A slow host and a quick one see the same cycles in every phase of every step."""
-    with board(flash_file(tmp_path / "flash.bin", model.image)) as line:
-        quick = train(line)
-    with board(flash_file(tmp_path / "flash2.bin", model.image)) as line:
-        slow = train(Hesitant(line))
+    with bench.start(model.image) as line:
+        quick = train(line, bench.board)
+    with bench.start(model.image) as line:
+        slow = train(Hesitant(line), bench.board)
     assert quick == slow
 
 
-def test_a_single_command_is_answered_at_once(model: CompiledModel, tmp_path: Path) -> None:
+def test_a_single_command_is_answered_at_once(model: CompiledModel, bench: Bench) -> None:
     """RTS is withdrawn before the board waits for a frame that the host has no reason to send; no ASK is needed."""
-    with board(flash_file(tmp_path / "flash.bin", model.image)) as line:
+    with bench.start(model.image) as line:
         device = Device(line, reply_timeout_s=60, retransmit_timeout_s=100, silence_deadline_s=90)
         device.hello()
         draw = random.Random(6)
@@ -159,15 +156,15 @@ def test_a_single_command_is_answered_at_once(model: CompiledModel, tmp_path: Pa
         assert (status.frames_bad, status.duplicates, status.overruns, device.retransmissions) == (0, 0, 0, 0)
 
 
-def test_without_an_image_it_says_so(tmp_path: Path) -> None:
+def test_without_an_image_it_says_so(bench: Bench) -> None:
     """Erased image flash: HELLO works and names the problem."""
-    with board(flash_file(tmp_path / "flash.bin", b"")) as line:
+    with bench.start(b"") as line:
         hello = Device(line, reply_timeout_s=60).hello()
     assert hello.image_problem == "there is no model image in its flash; flash one"
 
 
 def test_restarting_does_not_mend_an_image_that_the_wire_can_not_use(
-    model: CompiledModel, tmp_path: Path
+    model: CompiledModel, bench: Bench
 ) -> None:
     """A ring too small for its window: refused at the start, and again by RESTART."""
     image = bytearray(model.image)
@@ -175,7 +172,7 @@ def test_restarting_does_not_mend_an_image_that_the_wire_can_not_use(
     struct.pack_into("<I", image, int(im.HEADER.fields["ring_half_bytes"][1]), 64)
     crc = zlib.crc32(bytes(image[im.CRC_START :]))
     struct.pack_into("<I", image, int(im.HEADER.fields["crc32"][1]), crc)
-    with board(flash_file(tmp_path / "flash.bin", bytes(image))) as line:
+    with bench.start(bytes(image)) as line:
         device = Device(line, reply_timeout_s=60)
         assert device.hello().image_problem is not None
         with pytest.raises(DeviceError, match="restarting failed"):

@@ -1,9 +1,9 @@
-"""Write the checksum of the RP2040's second boot stage into a linked ELF; firmware/Makefile calls this behind the linker.
+"""Write the checksum of the RP2040's second boot stage into a linked ELF, for firmware/Makefile.
 
     python firmware/chips/rp2040/boot2_checksum.py prebuilt/rp2040.elf
 
-The boot ROM starts the first 256 bytes of flash only if their last four are the CRC-32 of the 252 before (RP2040 Datasheet,
-2.8.1.3.1): polynomial 0x04C11DB7, initial value 0xFFFFFFFF, nothing reflected, nothing inverted.
+The boot ROM starts the first 256 bytes of flash only if their last four are the CRC-32 of the 252 before (RP2040
+Datasheet, 2.8.1.3.1): polynomial 0x04C11DB7, initial value 0xFFFFFFFF, nothing reflected, nothing inverted.
 """
 
 import sys
