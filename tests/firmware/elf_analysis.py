@@ -11,6 +11,7 @@ from elftools.elf.elffile import ELFFile
 
 _DEFINITION: Final = re.compile(r"^(?:[A-Za-z_][\w*]*[\s*]+)+([a-z_]\w*)\([^;]*$", re.MULTILINE)
 _BRANCHES: Final = ("b", "cb")  # b, bl, blx, bne.w, ...; cbz, cbnz
+_DECODER: Final = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
 _EXECUTABLE: Final = 4  # SHF_EXECINSTR
 _PUSHES: Final = re.compile(r"(?:push|stmdb(?:\.w)?|vpush|vstmdb)(?:\.\w+)?$")
 
@@ -20,7 +21,10 @@ _VENEER: Final = re.compile(r"__(\w+)_veneer")
 
 @dataclass
 class Function:
-    """A function; sizes in bytes. `frame_bytes` is an upper bound: every push and every lowering of SP once."""
+    """A function; sizes in bytes. `frame_bytes` is an upper bound: every push and every lowering of SP once.
+
+    `code`: its ranges of instructions, address and bytes.
+    """
 
     name: str
     start: int
@@ -28,6 +32,7 @@ class Function:
     frame_bytes: int = 0
     calls: set[int] = field(default_factory=set)
     indirect: bool = False
+    code: list[tuple[int, bytes]] = field(default_factory=list)
 
 
 def engine_functions(folder: Path) -> set[str]:
@@ -65,7 +70,8 @@ def functions(elf: Path) -> dict[int, Function]:
             code = section.data()[start - section["sh_addr"] :][:size]
             found[start] = Function(starts[start].name, start, size)
             for first, end in _code_of(marks, start, start + size):
-                _disassemble(found[start], first, code[first - start : end - start])
+                found[start].code.append((first, code[first - start : end - start]))
+                _disassemble(found[start], *found[start].code[-1])
     return found
 
 
@@ -78,10 +84,9 @@ def _code_of(marks: list[tuple[int, str]], start: int, end: int) -> list[tuple[i
 
 
 def _disassemble(function: Function, start: int, code: bytes) -> None:
-    decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
     end = start
     popped: set[str] = set()
-    for instruction in decoder.disasm(code, start):
+    for instruction in _DECODER.disasm(code, start):
         end = instruction.address + instruction.size
         name, operands = instruction.mnemonic, instruction.op_str
         function.frame_bytes += _lowering(name, operands)
@@ -149,3 +154,9 @@ def _address(elf: Path, name: str) -> int:
         table = ELFFile(file).get_section_by_name(".symtab")
         (symbol,) = table.get_symbol_by_name(name)
         return int(symbol["st_value"]) & ~1
+
+
+def instructions(elf: Path) -> list[capstone.CsInsn]:
+    """Return every instruction of every function."""
+    ranges = [part for function in functions(elf).values() for part in function.code]
+    return [instruction for start, code in ranges for instruction in _DECODER.disasm(code, start)]

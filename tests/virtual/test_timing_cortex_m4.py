@@ -5,21 +5,15 @@ P, 1 to 3 there, is added when it is taken and not part of these prices; SDIV, U
 value.
 """
 
-import subprocess
-from functools import lru_cache
-from pathlib import Path
-
 import capstone
 import pytest
-from elftools.elf.elffile import ELFFile
 
 from fqtbench.paths import share
 from fqtbench.virtual.timing import cortex_m4
-from tests.firmware.elf_analysis import functions
-from tests.tools import require
+from tests.firmware.elf_analysis import instructions
+from tests.virtual.rows import assembled, base_mnemonic
 
 _DECODER = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
-_CONDITIONS = ("eq", "ne", "hs", "lo", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le")
 
 # Table 3-1: one cycle each, spelled as many times as the table has operands of its own kind.
 _SINGLE = """
@@ -70,60 +64,26 @@ def _rows() -> list[tuple[str, int]]:
     return [(text, 1) for text in single] + list(_OTHERS.items())
 
 
-@lru_cache(maxsize=1)
-def _assembled(folder: Path) -> list[bytes]:
-    """Code of each row, all in one call of the assembler."""
-    source, object_file = folder / "rows.s", folder / "rows.o"
-    sections = [f'.section .row{i},"ax"\n{text}\n' for i, (text, _) in enumerate(_rows())]
-    source.write_text(".syntax unified\n.thumb\n.cpu cortex-m4\n.fpu fpv4-sp-d16\n" + "".join(sections))
-    assembler = require("arm-none-eabi-as", "gcc-arm-none-eabi")
-    subprocess.run([assembler, "-o", object_file, source], check=True, timeout=30)
-    with object_file.open("rb") as file:
-        elf = ELFFile(file)
-        found = [elf.get_section_by_name(f".row{i}") for i in range(len(sections))]
-        return [bytes(section.data()) for section in found if section is not None]
-
-
 @pytest.fixture(scope="module")
 def codes(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    return _assembled(tmp_path_factory.mktemp("rows"))
+    return assembled(
+        tmp_path_factory.mktemp("rows"), "cortex-m4", [text for text, _ in _rows()], "fpv4-sp-d16"
+    )
 
 
 def test_every_row_has_the_tables_cycles(codes: list[bytes]) -> None:
     wrong = {}
     for (text, cycles), code in zip(_rows(), codes, strict=True):
-        priced, instructions = cortex_m4.price(code, 0)
-        assert instructions == text.count(";") + 1
+        priced, n = cortex_m4.price(code, 0)
+        assert n == text.count(";") + 1
         if priced != cycles:
             wrong[text] = (priced, cycles)
     assert not wrong
 
 
 def test_no_instruction_of_the_firmware_lacks_a_row(codes: list[bytes]) -> None:
-    known = {_base(i.mnemonic, frozenset()) for code in codes for i in _DECODER.disasm(code, 0)} | _HINTS
+    known = {base_mnemonic(i.mnemonic) for code in codes for i in _DECODER.disasm(code, 0)} | _HINTS
     (elf_path,) = share("firmware/prebuilt").glob("nrf52840.elf")
-    used = {_base(i.mnemonic, frozenset(known)) for i in _instructions(elf_path)}
+    used = {base_mnemonic(i.mnemonic, frozenset(known)) for i in instructions(elf_path)}
     assert len(used) > 80
     assert used <= known | {"it"}, sorted(used - known)
-
-
-def _base(mnemonic: str, known: frozenset[str]) -> str:
-    """Return a mnemonic without width, types and condition."""
-    name: str = mnemonic.split(".", maxsplit=1)[0]
-    if name.startswith("it") and set(name[2:]) <= {"t", "e"}:
-        return "it"
-    if name not in known and name[-2:] in _CONDITIONS and name[:-2] in known:
-        return name[:-2]
-    return name
-
-
-def _instructions(elf_path: Path) -> list[capstone.CsInsn]:
-    with elf_path.open("rb") as file:
-        section = ELFFile(file).get_section_by_name(".text")
-        assert section is not None
-        base, data = section["sh_addr"], section.data()
-    found = []
-    for start, function in functions(elf_path).items():
-        code = data[start - base : start - base + function.size]
-        found += list(_DECODER.disasm(code, start))
-    return found
