@@ -8,16 +8,19 @@ from typing import Final
 
 import numpy as np
 
+from fqtbench.board import BoardModel, load_models
 from fqtbench.datasets import load
 from fqtbench.paths import share
 from fqtbench.probe import elf_segments
 from fqtbench.training.compile import CompiledModel, Memory, compile_model
 from fqtbench.training.spec import NetworkSpec, TrainingSpec
-from fqtbench.virtual.chips.nrf52840.chip import Nrf52840
+from fqtbench.virtual import chips
+from fqtbench.virtual.uart_chip import UartChip
 from fqtbench.virtual.uart_line import PtyLine
 from fqtbench.wire import Device, open_line
 
-IMAGE_ORIGIN: Final = 0x4_0000  # boards/nrf52840.toml
+NRF52840: Final = load_models()["nrf52840"]
+IMAGE_ORIGIN: Final = NRF52840.memory.image_origin
 BAUD: Final = 1_000_000
 SAMPLES: Final = load("fashion-mnist-12k").subset(1000, 100)
 _NETWORK: Final = NetworkSpec.model_validate(
@@ -37,7 +40,7 @@ _NETWORK: Final = NetworkSpec.model_validate(
 def compiled() -> CompiledModel:
     """Return the network of experiments/fashion-mnist.yaml, compiled."""
     x, y = SAMPLES.train_x[:32], SAMPLES.train_y[:32]
-    return compile_model(_NETWORK, TrainingSpec(), x, y, 10, Memory(0xC0000, 240_000), seed=1, n_steps=1000)
+    return compile_model(_NETWORK, TrainingSpec(), x, y, 10, Memory(0xC0000, 200_000), seed=1, n_steps=1000)
 
 
 def samples(n: int) -> Iterator[tuple[bytes, int]]:
@@ -47,13 +50,15 @@ def samples(n: int) -> Iterator[tuple[bytes, int]]:
 
 
 @contextmanager
-def inline_board(image: bytes | None = None) -> Iterator[tuple[Nrf52840, Device]]:
+def inline_board(
+    image: bytes | None = None, board: BoardModel = NRF52840
+) -> Iterator[tuple[UartChip, Device]]:
     """Run the firmware and an image, by default that of `compiled`, on a chip of this process, in its own thread."""
     line = PtyLine()
-    chip = Nrf52840(line, device_id=1)
-    for segment in elf_segments(share("firmware/prebuilt") / "nrf52840.elf"):
+    chip = chips.create(board.firmware, line)
+    for segment in elf_segments(share("firmware/prebuilt") / f"{board.firmware}.elf"):
         chip.program(segment.address, segment.data)
-    chip.program(IMAGE_ORIGIN, compiled().image if image is None else image)
+    chip.program(board.memory.image_origin, compiled().image if image is None else image)
     chip.reset(halt=False)
     ended = threading.Event()
 

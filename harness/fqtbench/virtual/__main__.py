@@ -4,23 +4,20 @@ The first line of output is JSON with the board's addresses, as any launched boa
 """
 
 import argparse
-import importlib
 import json
 import os
-import pkgutil
 import select
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from fqtbench.virtual import chips as chip_packages
+from fqtbench.virtual import chips
 from fqtbench.virtual.memory import Kind
 from fqtbench.virtual.probe_server import ProbeServer
 from fqtbench.virtual.profile_server import ProfileServer
-from fqtbench.virtual.uart_chip import UartChip
 from fqtbench.virtual.uart_line import Line, PtyLine, TcpLine
 
 _SLICE_S: Final = 0.002  # host time after which debugger and line are served
@@ -31,8 +28,7 @@ _IDLE_S: Final = 1.0
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fqtbench virtual", description=__doc__)
-    chips = sorted(module.name for module in pkgutil.iter_modules(chip_packages.__path__))
-    parser.add_argument("chip", choices=chips)
+    parser.add_argument("chip", choices=chips.names())
     parser.add_argument(
         "--probe-port", type=int, default=0, metavar="N", help="TCP port of the probe; 0 = any"
     )
@@ -40,10 +36,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--flash", type=Path, default=None, metavar="FILE", help="keep the flash in FILE")
     parser.add_argument("--stats", action="store_true", help="print instructions and speed at the end")
     return parser.parse_args()
-
-
-def _chip_module(name: str) -> Any:
-    return importlib.import_module(f"{chip_packages.__name__}.{name}")
 
 
 def _open_line(where: str | None) -> Line:
@@ -63,7 +55,7 @@ class Server:
         self._stats = arguments.stats
         self._model = arguments.chip
         self.line = _open_line(arguments.uart)
-        self.chip: UartChip = _chip_module(arguments.chip).create(self.line)
+        self.chip = chips.create(arguments.chip, self.line)
         self._flash = self.chip.memory.of(Kind.FLASH)[0]
         if self._flash_file is not None and self._flash_file.exists():
             self.chip.program(self._flash.base, self._flash_file.read_bytes()[: self._flash.size])
