@@ -98,7 +98,8 @@ def test_a_kill_leaves_no_process_and_resume_completes(tmp_path: Path, suite: Pa
     assert len(_hashes(tmp_path / "out")) == 1
 
 
-def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path, suite: Path) -> None:
+def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
+    suite = suites.write(tmp_path, suites.tiny(training=suites.TINY["training"] | {"epochs": 1000}))
     marker = uuid.uuid4().hex
     process = subprocess.Popen(
         _command(suite, tmp_path / "out"),
