@@ -1,17 +1,38 @@
-"""Write the README's table of promises from results/promises: ``python -m benchmarks.readme [--check]``."""
+"""Write the tables of figures in the documents from results: ``python -m benchmarks.readme [--check]``."""
 
+import json
 import sys
-from typing import Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from benchmarks.promise import ROOT, load_all
 
-README: Final = ROOT / "README.md"
-_BEGIN: Final = "<!-- promises: made by benchmarks/readme.py -->"
-_END: Final = "<!-- end of promises -->"
+
+class Table(NamedTuple):
+    """A table between two comments of a document."""
+
+    document: Path
+    name: str
+    make: Callable[[], str]
+
+    @property
+    def _begin(self) -> str:
+        return f"<!-- {self.name}: made by benchmarks/readme.py -->"
+
+    @property
+    def _end(self) -> str:
+        return f"<!-- end of {self.name} -->"
+
+    def rendered(self, text: str) -> str:
+        """Return the document's `text` with this table made anew."""
+        head, rest = text.split(self._begin)
+        tail = rest.split(self._end)[1]
+        return f"{head}{self._begin}\n{self.make()}\n{self._end}{tail}"
 
 
-def table() -> str:
-    """Return the table as Markdown."""
+def promises() -> str:
+    """Return the table of what was promised and reached, as Markdown."""
     lines = ["| what | bound | reached | shown by |", "|---|---|---|---|"]
     for promise in load_all():
         value = promise.value if promise.kept else f"**{promise.value}, not kept**"
@@ -19,24 +40,36 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def rendered(text: str) -> str:
-    """Return the README `text` with its table made anew."""
-    head, rest = text.split(_BEGIN)
-    tail = rest.split(_END)[1]
-    return f"{head}{_BEGIN}\n{table()}\n{_END}{tail}"
+def timing_bounds() -> str:
+    """Return the table of what the timing models can't know, as Markdown."""
+    lines = ["| board | cause | times in 48 steps | at most, of all cycles |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "results" / "timing").glob("bounds-*.json")):
+        result = json.loads(path.read_text())
+        for row in result["causes"]:
+            lines.append(
+                f"| {result['board']} | {row['cause']} | {row['times']:,} | {row['per_cent']:.2f} % |"
+            )
+        total = sum(row["per_cent"] for row in result["causes"])
+        lines.append(
+            f"| {result['board']} | **together**; stated: {result['stated_per_cent']:.0f} % | | **{total:.2f} %** |"
+        )
+    return "\n".join(lines)
+
+
+TABLES: Final = (
+    Table(ROOT / "README.md", "promises", promises),
+    Table(ROOT / "docs" / "timing.md", "timing bounds", timing_bounds),
+)
 
 
 def main() -> None:
-    """Write the table, or with --check say whether it is as it should be."""
-    text = README.read_text()
-    new = rendered(text)
-    if "--check" in sys.argv:
-        sys.exit(
-            0
-            if new == text
-            else "README.md: its table differs from results/promises; python -m benchmarks.readme"
-        )
-    README.write_text(new)
+    """Write the tables, or with --check say whether they are as they should be."""
+    for table in TABLES:
+        text = table.document.read_text()
+        new = table.rendered(text)
+        if "--check" in sys.argv and new != text:
+            sys.exit(f"{table.document}: {table.name} differ from results; python -m benchmarks.readme")
+        table.document.write_text(new)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ MODEL_ID: Final = (
     ).hexdigest()[:12]
 )
 
-UNCERTAINTY: Final = 0.05  # docs/timing.md
+UNCERTAINTY: Final = 0.01  # docs/timing.md, "How far off"
 
 _decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
 _decoder.detail = True
