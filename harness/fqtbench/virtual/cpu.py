@@ -13,7 +13,7 @@ The time that a register access sees is that of the end of its block.
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import unicorn
@@ -108,12 +108,16 @@ class Cpu:
         self._interrupt: int | None = None
         self._breakpoints: list[int] = []
         self._at_breakpoint = False
+        self._code_pages: set[int] = set()  # addresses of the engine's pages that code was fetched from
         self._ram_code_pages: set[int] = set()
         self._ram_hooks: list[int] = []
         self.fault = Fault(Refusal.UNDEFINED, 0)
         install(self.engine, self._table)
         self.engine.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
-        self.engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
+        for begin, end in memory.outside(Kind.RAM):  # a hook over RAM would make all its stores slow
+            self.engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused, begin=begin, end=end)
+        self.engine.ctl_set_tlb_mode(unicorn.UC_TLB_VIRTUAL)
+        self.engine.hook_add(unicorn.UC_HOOK_TLB_FILL, self._on_page)
 
     # -- time ----------------------------------------------------------------------------------------------
 
@@ -229,6 +233,19 @@ class Cpu:
         self.fault = Fault(Refusal.LOAD_STORE, address)
         return False
 
+    def _on_page(self, _: unicorn.Uc, page: int, access: int, entry: Any, __: object) -> bool:
+        """Map a page of the core's address space to itself; RAM is executable only where code has run from it.
+
+        Stores to a page that may hold code look for translations of it, which takes longer than all the rest of a
+        training step together.
+        """
+        if access == unicorn.UC_MEM_FETCH:
+            self._code_pages.add(page)
+        executable = page in self._code_pages or not self._memory.is_kind(Kind.RAM, page)
+        entry.paddr = page
+        entry.perms = unicorn.UC_PROT_ALL if executable else unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE
+        return True
+
     def _on_interrupt(self, engine: unicorn.Uc, number: int, _: object) -> None:
         self._interrupt = number
         engine.emu_stop()
@@ -332,6 +349,13 @@ class Cpu:
         for region in self._memory.of(Kind.RAM):
             self.forget_code(region.base, region.size)
         self._unwatch_ram()
+        self._code_pages.clear()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Let Unicorn forget its translations of code and of addresses, which don't know of new hooks."""
+        self.engine.ctl_flush_tb()
+        self.engine.ctl(unicorn.UC_CTL_TLB_FLUSH, unicorn.UC_CTL_IO_WRITE)
 
     def _watch_ram(self, address: int, size: int) -> None:
         """Notice stores to pages with code: Unicorn would go on with what it has translated."""
@@ -346,7 +370,7 @@ class Cpu:
                 )
             )
         self._ram_code_pages |= pages
-        self.engine.ctl_flush_tb()  # stores translated before would not look
+        self._flush()
 
     def _unwatch_ram(self) -> None:
         for handle in self._ram_hooks:

@@ -54,6 +54,13 @@ class CodeMemory:
         region = self.find(address, size)
         return region is not None and region.kind is kind
 
+    def outside(self, kind: Kind) -> list[tuple[int, int]]:
+        """Return the ranges, first and last address, of all that is not memory of one kind."""
+        bounds = sorted((region.base, region.base + region.size) for region in self.of(kind))
+        begins = [0, *(end for _, end in bounds)]
+        ends = [*(base for base, _ in bounds), 1 << 32]
+        return [(begin, end - 1) for begin, end in zip(begins, ends, strict=True) if begin < end]
+
     def pages(self) -> dict[int, int]:
         """Return the row of the first halfword of each page (address >> PAGE_BITS); page rows follow each other.
 
