@@ -7,6 +7,7 @@ import pytest
 from fqtbench.board import find_instance, load_instances, load_model, load_models
 from fqtbench.errors import UsageError
 from fqtbench.paths import share
+from tests.boards import NAMES
 
 DESK = """
 [[board]]
@@ -33,7 +34,7 @@ def test_bench_file_adds_boards_and_keeps_the_virtual_ones(tmp_path: Path) -> No
     bench = tmp_path / "bench.toml"
     bench.write_text(DESK)
     boards = load_instances(load_models(), bench)
-    assert set(boards) == {"host", "virtual-nrf52840", "desk"}
+    assert set(boards) == {"host", "desk", *(f"virtual-{name}" for name in NAMES)}
     assert (boards["desk"].probe, boards["desk"].cycles, boards["desk"].power) == (
         "683456789",
         "measured",
