@@ -163,9 +163,13 @@ def header(wanted: Wanted, file: Path | None) -> str:
         "#define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))",
     ]
     peripherals = {text_of(p, "name"): p for p in device.iterfind("peripherals/peripheral")}
+    body: list[str] = []
     for name in wanted.registers:
-        lines += ["", f"/* {name} */", *peripheral_lines(wanted, name, peripherals)]
-    return "\n".join([*lines, "", "#endif", ""])
+        body += ["", f"/* {name} */", *peripheral_lines(wanted, name, peripherals)]
+    for bits in (8, 16):
+        if any(f" REGISTER{bits}(" in line for line in body):
+            lines.append(f"#define REGISTER{bits}(address) (*(volatile uint{bits}_t *)(uintptr_t)(address))")
+    return "\n".join([*lines, *body, "", "#endif", ""])
 
 
 def peripheral_lines(wanted: Wanted, name: str, peripherals: dict[str, ElementTree.Element]) -> Iterator[str]:
@@ -183,10 +187,16 @@ def peripheral_lines(wanted: Wanted, name: str, peripherals: dict[str, ElementTr
         if path not in found:
             raise SystemExit(f"svd2h: the SVD file of the {wanted.chip} has no {name}.{path}")
         address, register = found[path]
-        yield f"#define {macro(name, path)} REGISTER(0x{address:08X}u)"
+        yield f"#define {macro(name, path)} REGISTER{width_of(register)}(0x{address:08X}u)"
         for field in fields:
             if field.startswith(path + "."):
                 yield "  " + field_line(name, field, register, path)
+
+
+def width_of(register: ElementTree.Element) -> str:
+    """Return "8" or "16" for a register that is narrower than a word, else nothing."""
+    bits = number(register.findtext("size") or "32")
+    return "" if bits == 32 else str(bits)
 
 
 def registers_of(peripheral: ElementTree.Element, base: int) -> list[tuple[str, int, ElementTree.Element]]:

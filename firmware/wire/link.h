@@ -17,7 +17,7 @@
 
 #define LINK_MAX_SLOTS 8u
 #define LINK_MIN_SLOT_BYTES 128u
-#define LINK_MAX_RING_HALF_BYTES 0xFFFCu /* the receiver's DMA counts in 16 bits */
+#define LINK_MAX_RING_HALF_BYTES 0x7FFCu /* the DMAs of the chips count in 15 bits or more */
 #define LINK_CACHED_BODY_BYTES 48u /* the longest reply that is sent again from the cache: STATUS */
 
 struct link_memory {
