@@ -13,7 +13,7 @@ from fqtbench.virtual.cpu import Cpu, Stop
 from fqtbench.virtual.debug_identity import DebugIdentity
 from fqtbench.virtual.exceptions import Exceptions, LockUp
 from fqtbench.virtual.memory import CodeMemory, Kind
-from fqtbench.virtual.peripheral import Peripheral
+from fqtbench.virtual.peripheral import NarrowWrites, Peripheral
 from fqtbench.virtual.schedule import NEVER, Schedule
 from fqtbench.virtual.system_control import BASE as PPB_BASE
 from fqtbench.virtual.system_control import SIZE as PPB_SIZE
@@ -134,12 +134,17 @@ class Chip:
         return self._read_register(address & ~3) >> shift & ((1 << 8 * size) - 1)
 
     def _write_part(self, address: int, size: int, value: int) -> None:
-        """Write a register; of one on the private bus perhaps only a part, as priorities are written."""
+        """Write a register; of some only a part, as priorities on the private bus are written."""
         word = address & ~3
         if size < 4 and address >= PPB_BASE:
             shift = 8 * (address & 3)
             mask = ((1 << 8 * size) - 1) << shift
             value = self._read_register(word) & ~mask | value << shift & mask
+        elif size < 4:
+            peripheral, offset = self._peripheral(address)
+            if isinstance(peripheral, NarrowWrites):
+                peripheral.write_part(offset, size, value)
+                return
         self._write_register(word, value)
 
     def _peripheral(self, address: int) -> tuple[Peripheral | None, int]:

@@ -279,7 +279,8 @@ class DebugComponents:
 
     def _read_fp_ctrl(self) -> int:
         identity = self._identity
-        return identity.literal_comparators << 8 | identity.code_comparators << 4 | int(self._fpb_enabled)
+        comparators = identity.literal_comparators << 8 | identity.code_comparators << 4
+        return (identity.breakpoint_version - 1) << 28 | comparators | int(self._fpb_enabled)
 
     def _write_fp_ctrl(self, value: int) -> None:
         if value & FP_CTRL_KEY:
@@ -290,7 +291,7 @@ class DebugComponents:
         addresses: set[int] = set()
         if self._fpb_enabled:
             for comparator in self._comparators[: self._identity.code_comparators]:
-                addresses |= _breakpoint_addresses(comparator)
+                addresses |= _breakpoint_addresses(comparator, self._identity.breakpoint_version)
         self._target.set_breakpoints(frozenset(addresses))
 
 
@@ -298,9 +299,11 @@ def _touches_ppb(address: int, size: int) -> bool:
     return address < PPB_END and address + size > PPB_START
 
 
-def _breakpoint_addresses(comparator: int) -> set[int]:
-    """Return the addresses that an FP_COMPn value stops at (ARMv7-M ARM C1.11.5, FPB version 1)."""
+def _breakpoint_addresses(comparator: int, version: int) -> set[int]:
+    """Return the addresses that an FP_COMPn value stops at (ARMv7-M ARM C1.11.5 of DDI 0403E.e: both versions)."""
     if not comparator & 1:
         return set()
+    if version == 2:
+        return {comparator & ~1}
     word, replace = comparator & 0x1FFF_FFFC, comparator >> 30
     return {word + 2 * half for half in (0, 1) if replace & 1 << half}

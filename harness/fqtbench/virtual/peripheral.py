@@ -1,6 +1,6 @@
 """What a memory-mapped peripheral is to the chip."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Peripheral(Protocol):
@@ -14,6 +14,14 @@ class Peripheral(Protocol):
 
     def reset(self) -> None:
         """Go to the reset state."""
+
+
+@runtime_checkable
+class NarrowWrites(Protocol):
+    """A peripheral with registers of one or two bytes, which a store of that size changes alone."""
+
+    def write_part(self, offset: int, size: int, value: int) -> None:
+        """Write 1, 2 or 4 bytes."""
 
 
 class PlainRegisters:
