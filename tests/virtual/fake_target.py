@@ -100,6 +100,9 @@ class FakeTarget:
         self.registers[15] = self.registers.get(15, 0) + 2
         self._stop(DFSR_HALTED)
 
+    def reset_core(self, halt: bool) -> None:
+        self.reset(halt)
+
     def reset(self, halt: bool) -> None:
         self.resets.append(halt)
         self.halted = self.locked_up = False

@@ -333,11 +333,19 @@ class Chip:
 
     def reset(self, halt: bool) -> None:
         """Reset core and peripherals; RAM and flash stay."""
-        self.cpu.forget_ram_code()
         self.schedule.clear()
-        self.system.reset()
         for peripheral in self._pages.values():
             peripheral.reset()
+        self.reset_peripherals()
+        self._restart(halt)
+
+    def reset_core(self, halt: bool) -> None:
+        """Reset the core alone: peripherals go on (VECTRESET, ARMv7-M ARM B3.2.6)."""
+        self._restart(halt)
+
+    def _restart(self, halt: bool) -> None:
+        self.cpu.forget_ram_code()
+        self.system.reset()
         self.locked_up = self._asleep = self.halted = self._reset_requested = False
         write = self._engine.reg_write
         for register in (arm.UC_ARM_REG_IPSR, *_SPECIAL):
@@ -348,7 +356,6 @@ class Chip:
         write(arm.UC_ARM_REG_LR, 0xFFFFFFFF)
         write(arm.UC_ARM_REG_XPSR, 1 << 24)
         self.cpu.pc = entry
-        self.reset_peripherals()
         if halt:
             self._enter_debug(DFSR_VCATCH)
         elif not self._can_start(entry):

@@ -179,7 +179,11 @@ class DebugComponents:
     def system_reset(self) -> None:
         """SYSRESETREQ: reset the chip but not its debug components (PS 5.3, "Reset behavior": soft)."""
         self._reset_seen = True
-        self._target.reset(halt=bool(self._target.debug_enabled and self._vector_catch & DEMCR_VC_CORERESET))
+        self._target.reset(self._catches_reset)
+
+    @property
+    def _catches_reset(self) -> bool:
+        return bool(self._target.debug_enabled and self._vector_catch & DEMCR_VC_CORERESET)
 
     def hold_in_reset(self) -> None:
         """nRESET low: reset the chip with its debug components (same table: pin reset) and keep it there."""
@@ -195,7 +199,7 @@ class DebugComponents:
             return
         self._held_in_reset = False
         self._reset_seen = True
-        if self._target.debug_enabled and self._vector_catch & DEMCR_VC_CORERESET:
+        if self._catches_reset:
             self._target.halt_reason |= DFSR_VCATCH
         elif self._target.debug_enabled and self._halt_on_release:
             self._target.halt_reason |= DFSR_HALTED
@@ -266,9 +270,11 @@ class DebugComponents:
     def _write_aircr(self, value: int) -> None:
         if value >> 16 != AIRCR_VECTKEY:
             return
-        # VECTRESET would spare the peripherals (ARMv7-M ARM B3.2.6); here it resets them as well.
-        if value & (AIRCR_SYSRESETREQ | AIRCR_VECTRESET):
+        if value & AIRCR_SYSRESETREQ:
             self.system_reset()
+        elif value & AIRCR_VECTRESET:
+            self._reset_seen = True
+            self._target.reset_core(self._catches_reset)
         else:
             self._pass_write(AIRCR, value)
 

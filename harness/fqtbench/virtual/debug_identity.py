@@ -25,7 +25,7 @@ class DebugIdentity:
 
     `dpidr`, `target_id`, `dlpidr`: debug port (ADI B2.2); a `target_id` of 0 is a port that is alone on its wire and
     has no such register. `ap_idr`: the AHB-AP's. `components`: in the order of the core's ROM table. `control_ap`:
-    Nordic's CTRL-AP is port 1. `breakpoint_version`: of the unit with the comparators (ARMv7-M ARM C1.11.3, FP_CTRL.REV).
+    Nordic's CTRL-AP is port 1. `breakpoint_version`: of the unit with the comparators (ARMv7-M ARM C1.11.3, REV).
     """
 
     dpidr: int

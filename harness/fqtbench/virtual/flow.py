@@ -34,6 +34,12 @@ class Flow:
         self._event = None
         self._due_at = 0
 
+    def abandon(self) -> None:
+        """Forget which frames RTS has admitted; transfers in progress go on."""
+        self._rts = False
+        self._admitted.clear()
+        self._arm()
+
     def rts(self, asserted: bool, now: int) -> None:
         """Tell the state of the RTS pin."""
         if asserted and not self._rts:

@@ -38,6 +38,9 @@ class Target(Protocol):
     def reset(self, halt: bool) -> None:
         """Reset chip and peripherals; with `halt`, stop before the first instruction (vector catch)."""
 
+    def reset_core(self, halt: bool) -> None:
+        """Reset the core alone; `halt` as for `reset`."""
+
     def read_memory(self, address: int, size: int) -> bytes:
         """Return `size` bytes as the AHB-AP sees them; raise `BusFault`."""
 

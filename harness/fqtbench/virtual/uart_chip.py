@@ -41,6 +41,12 @@ class UartChip(Chip):
             self.flow.frames.add(data)
             self.flow.try_start()
 
+    def reset_core(self, halt: bool) -> None:
+        """The program that waited for a host frame is no more."""
+        self.flow.abandon()
+        self._diverted = False
+        super().reset_core(halt)
+
     def reset_peripherals(self) -> None:
         """UART lines go idle."""
         self.flow.reset()

@@ -98,7 +98,9 @@ class ResetController:
 
     def read(self, offset: int) -> int:
         """Return a register."""
-        return {self._SRSR: self.flags, self._SBMR2: self._INTERNAL_BOOT}.get(offset, self._kept.get(offset, 0))
+        return {self._SRSR: self.flags, self._SBMR2: self._INTERNAL_BOOT}.get(
+            offset, self._kept.get(offset, 0)
+        )
 
     def write(self, offset: int, value: int) -> None:
         """Write a register; of SRSR ones clear."""
@@ -173,8 +175,8 @@ class Gpio:
 
     def read(self, offset: int) -> int:
         """Return a register; PSR as if nothing drove the inputs."""
-        registers = {self._DR: self._data, self._GDIR: self._direction, self._PSR: self._data & self._direction}
-        return registers.get(offset, 0)
+        pins = self._data & self._direction
+        return {self._DR: self._data, self._GDIR: self._direction, self._PSR: pins}.get(offset, 0)
 
     def write(self, offset: int, value: int) -> None:
         """Write a register."""
@@ -182,8 +184,13 @@ class Gpio:
             self._direction = value
         else:
             old = self._data
-            changes = {self._DR: value, self._SET: old | value, self._CLEAR: old & ~value, self._TOGGLE: old ^ value}
-            self._data = changes.get(offset, old)
+            changed = {
+                self._DR: value,
+                self._SET: old | value,
+                self._CLEAR: old & ~value,
+                self._TOGGLE: old ^ value,
+            }
+            self._data = changed.get(offset, old)
         self._changed(self._data & self._direction, ~self._data & self._direction)
 
 

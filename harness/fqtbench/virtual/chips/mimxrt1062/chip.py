@@ -2,8 +2,7 @@
 
 "RM" is the i.MX RT1060 Processor Reference Manual; register addresses are those of NXP's MIMXRT1062.xml. Virtual time
 counts core cycles at their final 600 MHz from power-on. Not modelled: the caches and the time of flash behind them
-(they always hit), the MPU, contention on the buses, watchdogs that run out. A debug probe's reset reaches the core alone
-on the chip; here it resets the peripherals too.
+(they always hit), the MPU, contention on the buses, watchdogs that run out.
 """
 
 from typing import Final

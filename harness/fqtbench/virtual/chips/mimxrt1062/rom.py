@@ -11,7 +11,7 @@ from typing import Final, Protocol
 ROM_BASE: Final = 0x00200000
 ROM_BYTES: Final = 128 << 10
 FLASH_BASE: Final = 0x60000000
-STACK_TOP: Final = 0x20208000  # the ROM's data and stack are the first 32 KB of OCRAM (RM, System Boot, memory map)
+STACK_TOP: Final = 0x20208000  # the ROM's data and stack are the first 32 KB of OCRAM (RM, System Boot)
 CONFIGURATION: Final = 0x42464346  # "FCFB", tag of the flash configuration block
 CONFIGURATION_BYTES: Final = 512
 VECTOR_TABLE: Final = 0x1000  # where the image vector table lies in flash
@@ -27,7 +27,15 @@ _BRANCH_BACK: Final = 0xE7FD  # to the instruction before
 _BOOT: Final = 0
 # In the order of their supervisor calls from 1 on, each as many words behind the driver's version.
 _FUNCTIONS: Final = (
-    *("init", "page_program", "erase_all", "erase", "read", "clear_cache", "xfer", "update_lut", "get_config"),
+    "init",
+    "page_program",
+    "erase_all",
+    "erase",
+    "read",
+    "clear_cache",
+    "xfer",
+    "update_lut",
+    "get_config",
 )
 _SUCCESS: Final = 0
 _FAIL: Final = 1
@@ -109,7 +117,7 @@ def _flash_function(board: Board, name: str, instance: int, config: int, third: 
         return _INVALID_ARGUMENT
     match name:
         case "init":
-            return _SUCCESS
+            pass
         case "erase_all":
             board.erase_flash(0, board.flash_bytes)
         case "erase" if third + fourth <= board.flash_bytes:
