@@ -84,7 +84,7 @@ class Mimxrt1062(UartChip):
         self._engine.reg_write(
             arm.UC_ARM_REG_FPEXC, 1 << 30
         )  # Unicorn's switch; the firmware still sets CPACR
-        self.reset(halt=False)
+        super().reset(halt=False)  # power-on
 
     def _connect(self) -> None:
         self.uart.flow = self.flow
@@ -184,10 +184,10 @@ class Mimxrt1062(UartChip):
 
     # -- resets ----------------------------------------------------------------------------------------------
 
-    def software_reset(self) -> None:
-        """SYSRESETREQ from code: SRSR says so."""
-        self.reset(halt=False)
+    def reset(self, halt: bool) -> None:
+        """SYSRESETREQ of code or a debugger: SRSR says so. A pin that resets counts as one too."""
         self.resets.flags |= ResetController.LOCKUP_OR_REQUEST
+        super().reset(halt)
 
     def lock_up(self) -> None:
         """Lock-up resets this chip (RM, SRC, SRSR); not under a debugger."""
