@@ -300,3 +300,27 @@ CALLS: Final = Program(
         "00240025294600f007f800f009f80135032df7d130bffee701340139fcd5704710b500f001f810bdffe701347047"
     ),
 )
+
+# Fills 64 KB with a store in an IT block, whose first store to a page makes the CPU look for it.
+CONDITIONAL_STORES: Final = Program(
+    """
+        movs r0, #0x20
+        lsls r0, r0, #24
+        add r1, r0, #0x10000
+        movs r4, #0
+        movs r5, #0
+    fill:
+        adds r5, #1
+        cmp r0, r1
+        itte lo
+        strlo r4, [r0], #4
+        addlo r4, #1
+        addhs r4, #0
+        blo fill
+        adds r4, #1
+        wfi
+    end:
+        b end
+""",
+    bytes.fromhex("2020000600f5803100240025013588423abf40f8044b01340034f7d3013430bffee7"),
+)

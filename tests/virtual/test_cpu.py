@@ -14,7 +14,18 @@ from fqtbench.virtual.target import BusFault
 from tests.tools import require
 from tests.virtual import programs
 from tests.virtual.chips import DeafLine, chip_with, run_to_sleep
-from tests.virtual.programs import BKPT, CODE_ADDRESS, COPIES, EVENTS, FAULT, LOOPS, SVC, SVCALL, Program
+from tests.virtual.programs import (
+    BKPT,
+    CODE_ADDRESS,
+    CONDITIONAL_STORES,
+    COPIES,
+    EVENTS,
+    FAULT,
+    LOOPS,
+    SVC,
+    SVCALL,
+    Program,
+)
 
 PROGRAM_NAMES = [name for name, value in vars(programs).items() if isinstance(value, Program)]
 PROGRAMS = [getattr(programs, name) for name in PROGRAM_NAMES]
@@ -104,6 +115,16 @@ def test_code_that_the_core_writes_to_ram_replaces_what_ran_there() -> None:
 def test_waiting_for_an_event_does_not_stop_the_program() -> None:
     chip = chip_with(EVENTS)
     assert run_to_sleep(chip)[2] == 2
+
+
+def test_a_new_page_in_the_middle_of_an_it_block_leaves_conditions_alone() -> None:
+    chip = chip_with(CONDITIONAL_STORES)
+    n = 0x10000 // 4
+    instructions, _, total = run_to_sleep(chip)
+    assert total == n + 1
+    assert chip.read_register(5) == n + 1
+    assert instructions == 5 + (n + 1) * 7 + 2
+    assert chip.read_memory(0x20000000 + 4 * 4097, 4) == (4097).to_bytes(4, "little")
 
 
 def test_new_code_in_ram_is_run_and_priced_anew() -> None:

@@ -39,6 +39,7 @@ from fqtbench.virtual.block_hook import (
 from fqtbench.virtual.memory import PAGE_BITS, CodeMemory, Kind
 from fqtbench.virtual.timing.model import Timing
 
+_XPSR_IT: Final = 0x0600FC00  # EPSR.ICI/IT (ARMv7-M ARM, B1.4.2)
 _FOREVER: Final = 0xFFFF_FFFE  # end address for emu_start that no code reaches
 
 _CODE_HALT: Final = 7  # Unicorn's number of a BKPT
@@ -241,10 +242,21 @@ class Cpu:
         """
         if access == unicorn.UC_MEM_FETCH:
             self._code_pages.add(page)
+        else:
+            self._leave_it_block()
         executable = page in self._code_pages or not self._memory.is_kind(Kind.RAM, page)
         entry.paddr = page
         entry.perms = unicorn.UC_PROT_ALL if executable else unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE
         return True
+
+    def _leave_it_block(self) -> None:
+        """Undo what Unicorn does before it asks for a page: it sets the IT bits as an exception would find them.
+
+        Translated code goes on, though, and has resolved its conditions; at its end the bits must be clear.
+        """
+        xpsr = int(self.engine.reg_read(arm.UC_ARM_REG_XPSR))
+        if xpsr & _XPSR_IT:
+            self.engine.reg_write(arm.UC_ARM_REG_XPSR, xpsr & ~_XPSR_IT)
 
     def _on_interrupt(self, engine: unicorn.Uc, number: int, _: object) -> None:
         self._interrupt = number
