@@ -72,7 +72,8 @@ void chip_start(void)
     stop_watchdogs();
     read_reset_reason();
     clocks_start();
-    IOMUXC_GPR_GPR1 |= IOMUXC_GPR_GPR1_CM7_FORCE_HCLK_EN; /* else the DMA doesn't reach DTCM while the core sleeps (RM, IOMUXC_GPR, GPR1) */
+    /* Else the DMA doesn't reach DTCM while the core sleeps (RM, IOMUXC_GPR, GPR1). */
+    IOMUXC_GPR_GPR1 |= IOMUXC_GPR_GPR1_CM7_FORCE_HCLK_EN;
     GPIO1_DR_CLEAR = TRIGGER_BIT;
     GPIO1_GDIR |= TRIGGER_BIT;
     IOMUXC_SW_MUX_CTL_PAD_GPIO_AD_B1_02 = IOMUXC_SW_MUX_CTL_PAD_GPIO_AD_B1_02_MUX_MODE_ALT5;

@@ -9,8 +9,8 @@
 #include "board.h"
 #include "registers.h"
 
-/* VDD_SOC is 0.8 V + 25 mV * TRG: 1.275 V. For more than 528 MHz the core needs at least 1.25 V (i.MX RT1060 Data Sheet for Consumer
- * Products, 4.1.3, overdrive). */
+/* VDD_SOC is 0.8 V + 25 mV * TRG: 1.275 V, as NXP's SDK sets it. For more than 528 MHz the core needs at least 1.25 V (i.MX
+ * RT1060 Data Sheet for Consumer Products, operating ranges, overdrive). */
 #define TRG_1275_MV 0x13u
 
 /* 24 MHz * 100 / 2 = 1200 MHz, / 2 = 600 MHz; IPG is a quarter of that, its limit of 150 MHz (RM, CCM, clock root limits). */

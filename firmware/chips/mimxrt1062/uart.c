@@ -1,11 +1,11 @@
 /* LPUART1 with eDMA and without interrupt handlers ("RM", i.MX RT1060 Processor Reference Manual: LPUART, eDMA, DMAMUX).
  *
  * Receiving: channel RECEIVE moves half a ring's bytes, one per request, then fetches its next transfer descriptor from RAM (RM,
- * eDMA, scatter/gather). That is always `next`, which leads to itself; the CPU changes its destination once per half. If it
- * comes too late, RECEIVE fills the same half again. The UART's FIFO holds what comes meanwhile.
+ * eDMA, scatter/gather): that of the other half if the CPU has named it in time, else that of the same half again. The CPU
+ * names it once per half, by one word of the channel. The UART's FIFO holds what comes meanwhile.
  *
- * The DMA takes each byte from the FIFO at once, so that no receive interrupt would tell of it: what wakes the core is the edge of
- * a start bit (STAT.RXEDGIF).
+ * The DMA takes each byte from the FIFO at once, so that no receive interrupt would tell of it: what wakes the core is the edge
+ * of a start bit (STAT.RXEDGIF).
  */
 #include "uart.h"
 
@@ -55,6 +55,7 @@ _Static_assert(sizeof(struct descriptor) == 32u, "RM, eDMA");
 #define CONTROL_INTERRUPT 0x0002u /* INTMAJOR: sets the channel's bit in INT at the end */
 #define CONTROL_ONCE 0x0008u      /* DREQ */
 #define CONTROL_GATHER 0x0010u    /* ESG */
+#define FETCH_PATIENCE_POLLS 100u /* a fetch takes far less than one poll's few hundred nanoseconds */
 #define LONGEST 0x7FFFu           /* of `left` and `count`, without links */
 _Static_assert(LINK_MAX_RING_HALF_BYTES <= LONGEST, "a descriptor is to fill half a ring");
 
@@ -62,8 +63,9 @@ _Static_assert(LINK_MAX_RING_HALF_BYTES <= LONGEST, "a descriptor is to fill hal
 #define RECEIVER CHANNEL(DMA0_TCD0_SADDR)
 #define TRANSMITTER CHANNEL(DMA0_TCD1_SADDR)
 
-static volatile struct descriptor next __attribute__((aligned(32)));
-static uint8_t *receive_ring;
+/* Of each half: what the channel goes on with when the half's turn comes, and what it goes on with unless told otherwise. Both
+ * fill the half; that their addresses differ shows which of them the channel has fetched. */
+static volatile struct descriptor turn[2] __attribute__((aligned(32))), again[2] __attribute__((aligned(32)));
 static uint32_t receive_half_bytes;
 static uint32_t filling; /* which half, 0 or 1 */
 
@@ -95,9 +97,9 @@ void uart_start(void)
     NVIC_ISER(LPUART1_INTERRUPT) = NVIC_BIT(LPUART1_INTERRUPT);
 }
 
-static uint32_t half_address(uint32_t half)
+static uint32_t address_of(const volatile struct descriptor *descriptor)
 {
-    return (uint32_t)(uintptr_t)(receive_ring + half * receive_half_bytes);
+    return (uint32_t)(uintptr_t)descriptor;
 }
 
 static void stop_receiver(void)
@@ -110,48 +112,53 @@ static void stop_receiver(void)
     LPUART1_STAT = ERRORS;
 }
 
-static void describe(volatile struct descriptor *to, uint32_t address, uint32_t bytes)
+static void describe(volatile struct descriptor *to, const uint8_t *half, uint32_t next)
 {
     to->from = (uint32_t)(uintptr_t)&LPUART1_DATA;
     to->from_step = 0;
     to->sizes = 0;
     to->bytes_per_request = 1u;
     to->from_last = 0;
-    to->to = address;
+    to->to = (uint32_t)(uintptr_t)half;
     to->to_step = 1;
-    to->left = (uint16_t)bytes;
-    to->next = (uint32_t)(uintptr_t)&next;
+    to->left = (uint16_t)receive_half_bytes;
+    to->next = next;
     to->control = 0; /* DONE must be clear before ESG can be set (RM, eDMA, TCD_CSR) */
     to->control = CONTROL_INTERRUPT | CONTROL_GATHER;
-    to->count = (uint16_t)bytes;
+    to->count = (uint16_t)receive_half_bytes;
 }
 
 void port_receive(uint8_t *ring, uint32_t half_bytes)
 {
     stop_receiver();
-    receive_ring = ring;
     receive_half_bytes = half_bytes;
     filling = 0;
-    describe(&next, half_address(1), half_bytes);
-    describe(RECEIVER, half_address(0), half_bytes);
-    core_dsb(); /* the ring's blanks and the descriptor are in RAM before the DMA comes there */
+    for (uint32_t half = 0; half < 2u; half++) {
+        describe(&turn[half], ring + half * half_bytes, address_of(&again[half]));
+        describe(&again[half], ring + half * half_bytes, address_of(&again[half]));
+    }
+    describe(RECEIVER, ring, address_of(&turn[1]));
+    core_dsb(); /* the ring's blanks and the descriptors are in RAM before the DMA comes there */
     DMA0_SERQ = RECEIVE;
 }
 
-/* The end of a half sets INT; the next descriptor is taken over a little later, or earlier. Its destination may change only
- * then: where the channel writes tells. */
+/* The end of a half sets INT, perhaps a little before the next descriptor is fetched: only then the channel's word may change. A
+ * half that came too late may have set INT again after it was cleared here; then nothing new has begun. */
 bool port_crossed(void)
 {
     core_dsb();
     if ((DMA0_INT & 1u << RECEIVE) == 0)
         return false;
     DMA0_CINT = RECEIVE;
-    while (RECEIVER->to - next.to >= receive_half_bytes)
-        continue;
-    next.to = half_address(filling);
-    filling = 1u - filling;
-    core_dsb();
-    return true;
+    const uint32_t begun = 1u - filling;
+    for (uint32_t polls = 0; polls < FETCH_PATIENCE_POLLS; polls++)
+        if (RECEIVER->next == address_of(&again[begun])) {
+            RECEIVER->next = address_of(&turn[filling]);
+            filling = begun;
+            return true;
+        }
+    RECEIVER->next = address_of(&turn[begun]);
+    return false;
 }
 
 void port_transmit(const uint8_t *frame, uint32_t bytes)
