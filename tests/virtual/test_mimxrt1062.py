@@ -12,7 +12,9 @@ from fqtbench.probe import elf_segments
 from fqtbench.virtual.chips.mimxrt1062 import rom
 from fqtbench.virtual.chips.mimxrt1062.blocks import GeneralRegisters, RunningWatchdog
 from fqtbench.virtual.chips.mimxrt1062.chip import DTCM_BASE, FLASH_BASE, FLASH_BYTES, Mimxrt1062
+from fqtbench.virtual.schedule import NEVER
 from fqtbench.virtual.target import BusFault
+from fqtbench.wire.frames import PROTOCOL_VERSION, Deframer, Type, encode
 from tests.virtual.chips import DeafLine
 
 ELF = share("firmware/prebuilt") / "mimxrt1062.elf"
@@ -306,3 +308,31 @@ def test_the_watchdog_stops_only_behind_its_unlock_word() -> None:
     assert not watchdog.running
     watchdog.write(0x0, 0x2980)
     assert not watchdog.running
+
+
+# -- reception ----------------------------------------------------------------------------------------------------
+
+
+def hello(chip: Mimxrt1062) -> bool:
+    """Send HELLO and tell whether its reply comes."""
+    line = chip.line
+    assert isinstance(line, DeafLine)
+    line.sent = b""
+    chip.flow.frames.add(encode(Type.HELLO, 1, 0, struct.pack("<IHH", 1, PROTOCOL_VERSION, 0)))
+    chip.flow.try_start()
+    chip.run(10_000_000)
+    return any(frame and frame.type == Type.HELLO_REPLY for frame in Deframer().feed(line.sent))
+
+
+@pytest.mark.parametrize("missed", [100, 511, 512, 513, 700, 1024, 1100, 1536, 1600, 2100, 5000])
+def test_the_firmware_listens_again_after_the_dma_has_gone_round_without_it(missed: int) -> None:
+    """The ring's halves are 512 bytes here: of a burst that nobody looks at some are filled twice, or more."""
+    chip = started()
+    assert hello(chip)
+    chip.flow.frames.add(b"\x55" * (missed - 1) + b"\0")
+    chip.flow.try_start()
+    while chip.schedule.next_at != NEVER:  # time passes, and the core stands still
+        chip.cpu.now = max(chip.now, chip.schedule.next_at)
+        chip.schedule.fire(chip.now)
+    chip.run(10_000_000)
+    assert any(hello(chip) for _ in range(3))  # a host asks again
