@@ -220,12 +220,13 @@ def test_a_fault_resets_the_chip_and_is_reported() -> None:
     assert reason(chip) == SOFTWARE | 3 << EXCEPTION_SHIFT  # HardFault
 
 
-def test_a_stack_overflow_resets_the_chip() -> None:
-    """Below the stack there is no memory: the fault finds no stack, and a lock-up is a reset."""
+@pytest.mark.parametrize("pointer", [DTCM_BASE + 4, DTCM_BASE + 256 * KB + 256])
+def test_a_stack_out_of_memory_resets_the_chip(pointer: int) -> None:
+    """There is nothing below or above: the fault finds no stack, and a lock-up is a reset."""
     chip = started()
-    chip.write_register(MSP, DTCM_BASE + 4)
-    chip.write_register(SP, DTCM_BASE + 4)
-    chip.write_register(PC, 0x50000000)
+    chip.write_register(MSP, pointer)
+    chip.write_register(SP, pointer)
+    chip.write_register(PC, symbol("main"))
     chip.run(START_CYCLES)
     assert reason(chip) == SOFTWARE | LOCKUP
 

@@ -36,8 +36,8 @@ FLASH_BASE: Final = rom.FLASH_BASE
 FLASH_BYTES: Final = 8 << 20  # the EVK's IS25WP064A
 ITCM_BASE: Final = 0
 DTCM_BASE: Final = 0x20000000
-DTCM_BYTES: Final = 512 << 10  # all of FlexRAM, if code wants it so
-ITCM_BYTES: Final = 512 << 10
+ITCM_BYTES: Final = 128 << 10  # of FlexRAM, the most that is modelled: what the firmware makes of it
+DTCM_BYTES: Final = 256 << 10
 OCRAM_BASE: Final = 0x20200000
 OCRAM_BYTES: Final = 512 << 10  # the part that is not FlexRAM's
 CPUID: Final = 0x411FC271  # Cortex-M7 r1p1
@@ -128,15 +128,19 @@ class Mimxrt1062(UartChip):
 
     def _shape_tcm(self, itcm: int, dtcm: int) -> None:
         """Let answer what FlexRAM gives to the TCMs."""
-        for base, whole, size in ((ITCM_BASE, ITCM_BYTES, itcm), (DTCM_BASE, DTCM_BYTES, dtcm)):
-            self._engine.mem_protect(base, whole, unicorn.UC_PROT_NONE)
+        self._tcm = (min(itcm, ITCM_BYTES), min(dtcm, DTCM_BYTES))
+        for base, whole, size in self._tcms():
             if size:
                 self._engine.mem_protect(base, size, unicorn.UC_PROT_ALL)
-        self._tcm = (itcm, dtcm)
+            if size < whole:
+                self._engine.mem_protect(base + size, whole - size, unicorn.UC_PROT_NONE)
+
+    def _tcms(self) -> tuple[tuple[int, int, int], ...]:
+        """Return base, size at most, and size of each."""
+        return (ITCM_BASE, ITCM_BYTES, self._tcm[0]), (DTCM_BASE, DTCM_BYTES, self._tcm[1])
 
     def _in_ram(self, address: int, size: int) -> bool:
-        itcm, dtcm = self._tcm
-        for base, whole, present in ((ITCM_BASE, ITCM_BYTES, itcm), (DTCM_BASE, DTCM_BYTES, dtcm)):
+        for base, whole, present in self._tcms():
             if base <= address < base + whole:
                 return address + size <= base + present
         return super()._in_ram(address, size)
