@@ -10,7 +10,7 @@ from fqtbench.virtual.debug_identity import BREAKPOINT_UNIT, DWT, SCS, Component
 # Left out are the two ROM tables above the core's, at 0xE00FE000 and 0xE00FD000, with ETM, CTI, TPIU and time stamps.
 IDENTITY: Final = DebugIdentity(
     dpidr=0x0BD1_1477,  # EVKB
-    ap_idr=0x0477_0041,  # what SEGGER's J-Link reports of the i.MX RT10xx
+    ap_idr=0x0477_0041,  # of another Cortex-M7 behind the same port, in a log of SEGGER's J-Link
     components=(
         Component(SCS, True, 0x04_000B_B00C),
         Component(DWT, True, 0x04_000B_B002),
