@@ -27,7 +27,7 @@ from fqtbench.virtual.chips.mimxrt1062.lpuart import Lpuart
 from fqtbench.virtual.memory import CodeMemory, Kind, Region
 from fqtbench.virtual.peripheral import Peripheral, PlainRegisters
 from fqtbench.virtual.target import BusFault
-from fqtbench.virtual.timing import cortex_m4 as cortex_m7  # until there is a model of the M7
+from fqtbench.virtual.timing import cortex_m7
 from fqtbench.virtual.uart_chip import UartChip
 from fqtbench.virtual.uart_line import Line
 
