@@ -17,7 +17,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from fqtbench.board import BoardInstance, BoardModel
-from fqtbench.experiment.metrics import BY_NAME, show
+from fqtbench.experiment.metrics import BY_NAME, show, show_number, show_uncertainty
 from fqtbench.experiment.plan import Run
 from fqtbench.experiment.results import RunResult, SuiteResults
 
@@ -136,7 +136,7 @@ def summary(results: SuiteResults) -> Table:
         by_origin.setdefault(_origins(results, name), []).append(metric.title)
     table.caption = "; ".join(f"{origin}: {', '.join(titles)}" for origin, titles in by_origin.items())
     for run in results.runs:
-        table.add_row(run.label, *(_cell(run, name).partition(" ")[0] for name in names))
+        table.add_row(run.label, *(_short_cell(run, name) for name in names))
     return table
 
 
@@ -169,6 +169,12 @@ def _describe(model: BoardModel) -> str:
 
 def _cell(run: RunResult, name: str) -> str:
     return show(run.metrics[name]) if name in run.metrics else "–"
+
+
+def _short_cell(run: RunResult, name: str) -> str:
+    """Without the unit, which stands above."""
+    value = run.metrics.get(name)
+    return "–" if value is None else show_number(value) + show_uncertainty(value)
 
 
 def _origins(results: SuiteResults, name: str) -> str:

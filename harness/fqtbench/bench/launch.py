@@ -22,7 +22,10 @@ _LINE_LIMIT: Final = 65_536
 
 
 class Addresses(BaseModel):
-    """A board's probe id, serial URL, power monitor URL and profiler URL, and where its cycle counts come from."""
+    """A board's probe id, serial URL, power monitor URL and profiler URL, and where its cycle counts come from.
+
+    `cycles_uncertainty`: the fraction by which a chip's may differ from these, as the model that counts them states it.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -32,6 +35,7 @@ class Addresses(BaseModel):
     profiler: str | None = None
     cycles: Origin = "measured"
     timing_model_id: str | None = None
+    cycles_uncertainty: Annotated[float, Field(ge=0, le=1)] | None = None
     unique_id: str | int | None = None
 
 

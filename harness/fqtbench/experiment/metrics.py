@@ -32,12 +32,16 @@ class Metric:
 
 @dataclass(frozen=True)
 class MetricValue:
-    """A metric of one run. `value` is in the base unit: s, J, bytes, nats, or a share of 1."""
+    """A metric of one run. `value` is in the base unit: s, J, bytes, nats, or a share of 1.
+
+    `uncertainty`: the fraction of it by which a real board may differ, where a model states one.
+    """
 
     name: str
     value: float
     origin: Origin
     exact: bool
+    uncertainty: float | None = None
 
 
 _PER_STEP: Final = "mean over the training steps of the last epoch; "
@@ -153,18 +157,31 @@ METRICS: Final = (
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 
-def metric_value(name: str, value: float, origins: Mapping[Source, Origin]) -> MetricValue:
-    """Return a metric with its origin, given those of what the board has to measure with.
+def metric_value(
+    name: str, value: float, origins: Mapping[Source, Origin], uncertainties: Mapping[Source, float]
+) -> MetricValue:
+    """Return a metric with its origin and uncertainty, given those of what the board has to measure with.
 
     Counts are exact everywhere, because the arithmetic is; a model gives the same figure every time; a measured
     time or energy varies from run to run.
     """
     source = BY_NAME[name].source
     origin = origins[source]
-    return MetricValue(name, value, origin, source is Source.COUNT or origin == "modelled")
+    exact = source is Source.COUNT or origin == "modelled"
+    return MetricValue(name, value, origin, exact, uncertainties.get(source))
 
 
 def show(value: MetricValue) -> str:
-    """Return the value with its unit, as tables print it."""
+    """Return the value with its unit and, where it has one, its uncertainty, as tables print it."""
+    return f"{show_number(value)} {BY_NAME[value.name].unit}{show_uncertainty(value)}"
+
+
+def show_number(value: MetricValue) -> str:
+    """Return the value in the unit that tables use, without that."""
     metric = BY_NAME[value.name]
-    return f"{value.value * metric.scale:.{metric.digits}f} {metric.unit}"
+    return f"{value.value * metric.scale:.{metric.digits}f}"
+
+
+def show_uncertainty(value: MetricValue) -> str:
+    """Return " ±6%", or nothing where there is no uncertainty."""
+    return "" if value.uncertainty is None else f" ±{100 * value.uncertainty:.0f}%"

@@ -94,8 +94,13 @@ class Recorder:
         }
         if self.run.model.clock_hz is not None:
             values |= self._costs(steps, evaluations, epochs, self.run.model.clock_hz)
-        origins = self._origins()
-        return [metric_value(name, float(value), origins) for name, value in values.items()]
+        origins, uncertainties = self._origins(), self._uncertainties()
+        return [metric_value(name, float(value), origins, uncertainties) for name, value in values.items()]
+
+    def _uncertainties(self) -> dict[Source, float]:
+        """Return what a timing model states of its cycles."""
+        stated = self._facts["attached"].get("cycles_uncertainty")
+        return {} if stated is None else {Source.CYCLES: stated}
 
     def _origins(self) -> dict[Source, Origin]:
         """Return the origin of each kind of figure; a host has neither cycle counter nor power monitor."""

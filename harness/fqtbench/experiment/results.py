@@ -96,7 +96,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def summary_table(results: SuiteResults) -> pd.DataFrame:
-    """Return one row a run: its sweep keys, its metrics in base units, and the origin of each metric."""
+    """Return one row a run: its sweep keys, its metrics in base units, the origin of each, and its uncertainty."""
     rows = []
     for run in results.runs:
         row: dict[str, Any] = {
@@ -112,6 +112,8 @@ def summary_table(results: SuiteResults) -> pd.DataFrame:
         for metric in run.metrics.values():
             row[metric.name] = metric.value
             row[f"{metric.name}.origin"] = metric.origin
+            if metric.uncertainty is not None:
+                row[f"{metric.name}.uncertainty"] = metric.uncertainty
         rows.append(row)
     return pd.DataFrame(rows)
 

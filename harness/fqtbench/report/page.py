@@ -116,9 +116,15 @@ def _instruments(d: dict[str, Any]) -> dict[str, str]:
         "probe": str(d["board"]["probe"]),
         "serial line": str(d["board"]["serial"]),
         "device id": f"{d['device'].get('device_id', 0):016x}",
-        "cycles": f"{d['board']['cycles']}; timing model: {d['timing_model_id'] or 'none, a counter'}",
+        "cycles": _counter(d),
         "power": d["power_model_id"],
     }
+
+
+def _counter(d: dict[str, Any]) -> str:
+    stated = d["board"].get("cycles_uncertainty")
+    model = d["timing_model_id"] or "none, a counter"
+    return f"{d['board']['cycles']}; timing model: {model}" + (f", ±{100 * stated:.0f}%" if stated else "")
 
 
 def _provenance(run: RunResult) -> dict[str, str]:

@@ -73,7 +73,7 @@ class Server:
         self._busy_s = 0.0
         self._closed = threading.Lock()
 
-    def addresses(self) -> dict[str, str]:
+    def addresses(self) -> dict[str, str | float]:
         """Return what a launched board says of itself."""
         return {
             "probe": self.probe.probe_id,
@@ -82,6 +82,7 @@ class Server:
             "power": "modelled:",
             "cycles": "modelled",
             "timing_model_id": self.chip.core.timing.model_id,
+            "cycles_uncertainty": self.chip.core.timing.uncertainty,
             "model": self._model,
             "unique_id": f"{self.chip.unique_id:016x}",
         }
