@@ -145,7 +145,8 @@ def draw_latency(results: SuiteResults) -> Drawing:
     )
     figure, (axes,) = style.new_figure(height_in=1.5 + _BAR_HEIGHT_IN * len(table))
     _stack(axes, table, {name: BY_NAME[name].title for name in metrics}, 1e3, "{:.2f}")
-    axes.set_xlabel(f"Time per training sample (ms, {style.origins(table.origin)})")
+    label = style.label_of(run.metrics["step_s"] for run in results.runs)
+    axes.set_xlabel(f"Time per training sample (ms, {label})")
     axes.set_title("Latency of a training step")
     caption = "Core cycles of each phase ÷ core clock, mean over the last epoch; an update is shared by its mini-batch."
     return Drawing("latency", caption, figure, table)
@@ -261,7 +262,8 @@ def draw_trade_off(results: SuiteResults, cost: _Cost, name: str) -> Drawing:
             linewidth=1.0,
             zorder=2,
         )
-    _label(axes, cost.per_step, metric.unit, style.origins(table.origin))
+    label = style.label_of(run.metrics[cost.metric] for run in results.runs)
+    _label(axes, cost.per_step, metric.unit, label)
     _draw_front(axes, x[front].to_numpy(), y[front].to_numpy())
     if len(table) <= style.MAX_LEGEND:
         _legend(axes, list(table.run + (table.ram_bytes / _KB).map("  ({:.0f} KB)".format)))
@@ -304,7 +306,7 @@ def _draw_course(run: RunResult, cost: _Cost, name: str) -> Drawing:
             ha="left",
             va="top",
         )
-    _label(axes, cost.so_far, cost.unit_so_far, origin)
+    _label(axes, cost.so_far, cost.unit_so_far, style.label_of([run.metrics[cost.metric]]))
     axes.set_xlim(0, table.spent.max() * 1.25)
     caption = f"Accuracy after each epoch against the {cost.so_far} until then. Marker size: RAM."
     return Drawing(name, caption, figure, table)

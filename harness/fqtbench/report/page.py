@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from fqtbench.errors import ResultError
-from fqtbench.experiment.metrics import BY_NAME, METRICS, Metric, show
+from fqtbench.experiment.metrics import BY_NAME, METRICS, Metric, show, show_number, show_uncertainty
 from fqtbench.experiment.results import RunResult, SuiteResults, load_results, summary_table
 from fqtbench.experiment.store import write_durably
 from fqtbench.report import style
@@ -103,6 +103,8 @@ def _render(results: SuiteResults, drawings: list[Drawing]) -> str:
         drawings=drawings,
         images=images,
         show=show,
+        show_number=show_number,
+        show_uncertainty=show_uncertainty,
         provenance=[_provenance(run) for run in results.runs],
         origins=style.origins(m.origin for run in results.runs for m in run.metrics.values()),
     )

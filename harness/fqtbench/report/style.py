@@ -8,6 +8,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fqtbench.experiment.metrics import MetricValue
+
 # Okabe and Ito, "Color Universal Design" (2008), without yellow, which is faint on white.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES: Final = ("-", "--", "-.", ":")  # taken up in turn once the colours are used up
@@ -75,6 +77,14 @@ def legend_beside(axes: Axes, n_entries: int) -> None:
     """Put the legend to the right of the axes, if the entries are few enough to be read."""
     if 1 < n_entries <= MAX_LEGEND:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+
+
+def label_of(values: Iterable[MetricValue]) -> str:
+    """Return the origins of figures, with the uncertainty that their models state: "modelled ±1 to 25%"."""
+    known = list(values)
+    stated = sorted({100 * v.uncertainty for v in known if v.uncertainty is not None})
+    spread = f" ±{' to '.join(f'{s:.0f}' for s in dict.fromkeys((stated[0], stated[-1])))}%" if stated else ""
+    return origins(value.origin for value in known) + spread
 
 
 def origins(values: Iterable[str]) -> str:
