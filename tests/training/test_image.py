@@ -19,7 +19,10 @@ from tests.tools import require
 _ENGINE: Final = Path(__file__).resolve().parents[2] / "firmware" / "engine"
 
 
-def _compiled(memory: Memory = Memory(1 << 20, 1 << 20)) -> CompiledModel:  # noqa: B008 - a frozen constant
+def _compiled(
+    memory: Memory = Memory(1 << 20, 1 << 20),  # noqa: B008 - a frozen constant
+    side: int = 6,
+) -> CompiledModel:
     network = NetworkSpec.model_validate(
         {
             "layers": [
@@ -30,7 +33,7 @@ def _compiled(memory: Memory = Memory(1 << 20, 1 << 20)) -> CompiledModel:  # no
         }
     )
     rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (8, 6, 6, 2)).astype(np.uint8)
+    x = rng.integers(0, 256, (8, side, side, 2)).astype(np.uint8)
     y = rng.integers(0, 3, 8).astype(np.uint16)
     return compile_model(network, TrainingSpec(batch=8), x, y, 3, memory, seed=1, n_steps=8)
 
@@ -88,6 +91,20 @@ def test_too_little_flash_names_the_bytes_missing_and_the_largest_layer() -> Non
     need = len(_compiled().image)
     with pytest.raises(ImageError, match=r"8 more than the board .* largest layer is 1:fully_connected"):
         _compiled(Memory(need - 8, 1 << 20))
+
+
+def test_a_sample_that_the_wire_can_not_take_is_refused() -> None:
+    """Half a ring holds two frames; its limit is the device's own."""
+    limit = re.search(
+        r"LINK_MAX_RING_HALF_BYTES (0x\w+)u", (_ENGINE.parent / "wire/link.h").read_text("utf-8")
+    )
+    assert limit is not None
+    model = _compiled(side=89)
+    assert im.Image.parse(model.image).header["ring_half_bytes"] <= int(limit[1], 16)
+    with pytest.raises(
+        ImageError, match=rf"receive ring; the boards' DMA fills {2 * int(limit[1], 16)} at most"
+    ):
+        _compiled(side=91)
 
 
 def test_c_and_python_agree_on_every_field(tmp_path: Path) -> None:

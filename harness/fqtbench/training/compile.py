@@ -26,6 +26,7 @@ _N_SLOTS: Final = 2  # one sample trains while the next one streams in
 _FRAME_OVERHEAD_BYTES: Final = 16  # header 8, label 4, CRC 4 (docs/wire.md)
 _MIN_SLOT_BYTES: Final = 128
 _RING_SLACK_BYTES: Final = 64
+_MAX_RING_HALF_BYTES: Final = 0x7FFC  # LINK_MAX_RING_HALF_BYTES, firmware/wire/link.h
 _SCHEDULE_PIECES: Final = 32
 _PIXELS: Final = (1 / 255, 0)  # scale and zero point of an input whose 0..255 stand for 0..1
 _CONFIGURATIONS: Final = ("uint8", "mixed", "float32")
@@ -177,6 +178,11 @@ class _Builder:
         # COBS adds a byte in 254, and one; then the 0x00
         encoded = self.slot_stride + self.slot_stride // 254 + 2
         self.ring_half_bytes = _aligned(_N_SLOTS * encoded + _RING_SLACK_BYTES)
+        if self.ring_half_bytes > _MAX_RING_HALF_BYTES:
+            raise ImageError(
+                f"a sample has {sample_bytes} bytes, which take {2 * self.ring_half_bytes} bytes of receive ring; the "
+                f"boards' DMA fills {2 * _MAX_RING_HALF_BYTES} at most, enough for samples of 16000: scale them down"
+            )
         fixed = {
             "tensor state": len(draft.tensors) * im.TENSOR_STATE.itemsize,
             "layer state": len(draft.rows) * im.LAYER_STATE.itemsize,
