@@ -12,6 +12,7 @@
 #define MPU_RNR CORE_REGISTER(0xE000ED98u)     /* [B3.5.6] */
 #define MPU_RBAR CORE_REGISTER(0xE000ED9Cu)    /* [B3.5.7] */
 #define MPU_RASR CORE_REGISTER(0xE000EDA0u)    /* [B3.5.8] */
+#define MPU_REGIONS 16u                        /* RM, ARM Cortex-M7 platform */
 #define RASR_ENABLE 0x00000001u
 #define RASR_SIZE(log2) (((log2) - 1u) << 1)
 #define RASR_NEVER_EXECUTE 0x10000000u
@@ -44,14 +45,18 @@ static const struct region regions[] = {
     {0x60000000u, RASR_SIZE(23u) | RASR_READ_ONLY | RASR_NORMAL_CACHED},                       /* flash */
 };
 
+/* Whatever ran before may have left regions of its own. */
 static void protect(void)
 {
     core_dsb();
     MPU_CTRL = 0;
-    for (uint32_t n = 0; n < sizeof regions / sizeof regions[0]; n++) {
+    for (uint32_t n = 0; n < MPU_REGIONS; n++) {
         MPU_RNR = n;
-        MPU_RBAR = regions[n].base;
-        MPU_RASR = regions[n].attributes | RASR_ENABLE;
+        MPU_RASR = 0;
+        if (n < sizeof regions / sizeof regions[0]) {
+            MPU_RBAR = regions[n].base;
+            MPU_RASR = regions[n].attributes | RASR_ENABLE;
+        }
     }
     MPU_CTRL = MPU_CTRL_ENABLE;
     core_dsb();
