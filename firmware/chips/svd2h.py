@@ -28,7 +28,8 @@ CHIPS: Final = Path(__file__).parent
 class Wanted:
     """A chip's registers.toml: names by peripheral, and where its SVD file is.
 
-    `registers`: register names, clusters joined by dots, or INTERRUPT for the interrupt's number. `fields`:
+    `registers`: register names, clusters joined by dots, or INTERRUPT for the interrupt's number,
+    INTERRUPT.NAME for that of one of several. `fields`:
     "REGISTER.FIELD" for a mask, "REGISTER.FIELD.VALUE" for a value in its place. `pyocd`: the file's name in pyOCD;
     else `origin` and `sha256` say which file of the vendor's it is.
     """
@@ -179,10 +180,8 @@ def peripheral_lines(wanted: Wanted, name: str, peripherals: dict[str, ElementTr
     found = {p: (a, e) for p, a, e in registers_of(layout, number(text_of(peripheral, "baseAddress")))}
     fields = wanted.fields.get(name, [])
     for path in wanted.registers[name]:
-        if path == "INTERRUPT":
-            interrupt = peripheral.find("interrupt")
-            assert interrupt is not None, name
-            yield f"#define {macro(name, 'INTERRUPT')} {number(text_of(interrupt, 'value'))}u"
+        if path.partition(".")[0] == "INTERRUPT":
+            yield interrupt_line(peripheral, path)
             continue
         if path not in found:
             raise SystemExit(f"svd2h: the SVD file of the {wanted.chip} has no {name}.{path}")
@@ -191,6 +190,15 @@ def peripheral_lines(wanted: Wanted, name: str, peripherals: dict[str, ElementTr
         for field in fields:
             if field.startswith(path + "."):
                 yield "  " + field_line(name, field, register, path)
+
+
+def interrupt_line(peripheral: ElementTree.Element, path: str) -> str:
+    """Return the #define for INTERRUPT, a peripheral's only or first one, or for INTERRUPT.NAME."""
+    peripheral_name, wanted = text_of(peripheral, "name"), path.partition(".")[2]
+    for interrupt in peripheral.iterfind("interrupt"):
+        if wanted in ("", text_of(interrupt, "name")):
+            return f"#define {macro(peripheral_name, path)} {number(text_of(interrupt, 'value'))}u"
+    raise SystemExit(f"svd2h: {peripheral_name} has no {path}")
 
 
 def width_of(register: ElementTree.Element) -> str:

@@ -68,13 +68,14 @@ class SystemControl:
     def __init__(self, core: Core, schedule: Schedule, cpuid: int) -> None:
         self._core = core
         self._cpuid = cpuid
+        self.constants: dict[int, int] = {}  # by offset: what a chip's maker has put on this bus
         self._counter_offset = 0
         self._systick = systick.SysTick(schedule, lambda: core.now, lambda: self._pend(SYSTICK))
         self.reset()
 
     def reset(self) -> None:
         """Go to the reset state."""
-        self._plain: dict[int, int] = {CPUID: self._cpuid, DWT_CTRL: 4 << 28}
+        self._plain: dict[int, int] = {CPUID: self._cpuid, DWT_CTRL: 4 << 28, **self.constants}
         self.enabled = 0  # bit per interrupt
         self.pending = 0
         self._lines = 0
