@@ -20,9 +20,11 @@ from fqtbench.bench.job import Charge, FlashJob
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.board import BoardInstance, load_models
 from fqtbench.experiment import journal
+from fqtbench.experiment.metrics import show
 from fqtbench.experiment.results import load_results
 from fqtbench.probe import Probe
 from tests.bench.conftest import bench_file, virtual_board
+from tests.boards import NAMES
 from tests.experiment import suites
 
 DEADLINE_S = 240
@@ -78,6 +80,27 @@ def test_a_suite_runs_end_to_end_and_again_to_the_same_bits(tmp_path: Path) -> N
 
     assert _run(suite, tmp_path / "two").returncode == 0
     assert _hashes(tmp_path / "one") == _hashes(tmp_path / "two")
+
+
+def test_several_boards_at_once_learn_the_same_weights(tmp_path: Path) -> None:
+    """One worker each, beside each other; the same training run gives the same bits on every chip."""
+    boards = [f"virtual-{name}" for name in NAMES]
+    suite = suites.write(tmp_path, suites.tiny(boards=boards))
+    done = _run(suite, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    results = load_results(tmp_path / "out")
+    assert {run.description["board"]["name"] for run in results.runs} == set(boards)
+    assert all(run.description["verified_steps"] == 16 for run in results.runs)
+    assert len({names["weights.npz"] for names in _hashes(tmp_path / "out")}) == 1
+    assert len({run.metrics["step_s"].value for run in results.runs}) == len(boards)
+    started = [line for line in done.stderr.splitlines() if line.endswith(": started")]
+    first_end = next(i for i, line in enumerate(done.stderr.splitlines()) if "epoch 2" in line)
+    assert len([line for line in done.stderr.splitlines()[:first_end] if line in started]) > 1
+    page = (tmp_path / "out" / "report.html").read_text()
+    for run in results.runs:
+        value = run.metrics["forward_s"]
+        assert value.uncertainty is not None
+        assert show(value) in page
 
 
 def test_a_kill_leaves_no_process_and_resume_completes(tmp_path: Path, suite: Path) -> None:

@@ -1,4 +1,4 @@
-"""Promises of the virtual STM32F429: pyOCD's flash algorithm programs it, and its registers say what the manual says."""
+"""Promises of the virtual STM32F429: pyOCD's flash algorithm programs it, its registers say what the manual says."""
 
 import struct
 from typing import Any, Final
