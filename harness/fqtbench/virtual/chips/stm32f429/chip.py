@@ -1,9 +1,9 @@
 """Virtual STM32F429ZI on a NUCLEO-F429ZI: memories, what firmware and debuggers use, and the UART's flow rule.
 
 "RM" is RM0090 rev 19; register addresses are those of STM32F429x.svd, which pyOCD ships. Virtual time counts HCLK at
-its final 180 MHz from power-on. Not modelled: flash wait states and the caches in front of them (ART), contention on
-the bus, the 64 KB of CCM, the second appearance of flash at address 0 (the core finds its vectors there after a reset;
-here it reads them where they are), read protection, watchdogs.
+its final 180 MHz from power-on. Not modelled: flash wait states and the caches before them (ART), contention on the
+bus, the 64 KB of CCM, the flash's second appearance at address 0 (the core finds its vectors there after a reset; here
+it reads them where they are), read protection, watchdogs.
 """
 
 import struct
