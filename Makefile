@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/fqtbench run experiments/quickstart.yaml --out out/demo
 
 test: check
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 # What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants.
 soak: $(VENV)/.dev
