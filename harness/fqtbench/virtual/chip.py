@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 import unicorn
-from unicorn import arm_const as arm
 
+from fqtbench.virtual import core_registers
 from fqtbench.virtual.cpu import Cpu, Stop
 from fqtbench.virtual.debug_identity import DebugIdentity
 from fqtbench.virtual.exceptions import Exceptions, LockUp
@@ -27,25 +27,6 @@ _PAGE_BYTES: Final = 0x1000
 DFSR_HALTED: Final = 1 << 0
 DFSR_BKPT: Final = 1 << 1
 DFSR_VCATCH: Final = 1 << 3
-
-_CORE_REGISTERS: Final = (
-    *(getattr(arm, f"UC_ARM_REG_R{n}") for n in range(13)),
-    arm.UC_ARM_REG_SP,
-    arm.UC_ARM_REG_LR,
-    arm.UC_ARM_REG_PC,
-    arm.UC_ARM_REG_XPSR,
-    arm.UC_ARM_REG_MSP,
-    arm.UC_ARM_REG_PSP,
-)
-_SPECIAL: Final = (
-    arm.UC_ARM_REG_PRIMASK,
-    arm.UC_ARM_REG_BASEPRI,
-    arm.UC_ARM_REG_FAULTMASK,
-    arm.UC_ARM_REG_CONTROL,
-)
-_REGSEL_SPECIAL: Final = 20
-_REGSEL_FPSCR: Final = 33
-_REGSEL_S0: Final = 64
 
 
 @dataclass(frozen=True)
@@ -347,14 +328,8 @@ class Chip:
         self.cpu.forget_ram_code()
         self.system.reset()
         self.locked_up = self._asleep = self.halted = self._reset_requested = False
-        write = self._engine.reg_write
-        for register in (arm.UC_ARM_REG_IPSR, *_SPECIAL):
-            write(register, 0)
         stack, entry = self._vectors()
-        write(arm.UC_ARM_REG_MSP, stack & ~3)
-        write(arm.UC_ARM_REG_SP, stack & ~3)
-        write(arm.UC_ARM_REG_LR, 0xFFFFFFFF)
-        write(arm.UC_ARM_REG_XPSR, 1 << 24)
+        core_registers.reset(self._engine, stack)
         self.cpu.pc = entry
         if halt:
             self._enter_debug(DFSR_VCATCH)
@@ -376,42 +351,20 @@ class Chip:
 
     def read_register(self, index: int) -> int:
         """Return a core register by its number in DCRSR."""
-        if index < len(_CORE_REGISTERS):
-            value = int(self._engine.reg_read(_CORE_REGISTERS[index]))
-            return value & ~1 if index == 15 else value
-        if index == _REGSEL_SPECIAL:
-            masks = (1, 0xFF, 1, 7)  # Unicorn keeps a bit of its own in CONTROL
-            values = (int(self._engine.reg_read(r)) & mask for r, mask in zip(_SPECIAL, masks, strict=True))
-            return int.from_bytes(bytes(values), "little")
-        register = self._float_register(index)
-        return int(self._engine.reg_read(register)) if register else 0
+        return core_registers.read(self._engine, index)
 
     def write_register(self, index: int, value: int) -> None:
         """Write a core register."""
-        if index == 15:
-            if value & ~1 != self.cpu.pc:
-                self._asleep = False
-                self.diverted()
-            self.cpu.pc = value
-        elif index < len(_CORE_REGISTERS):
-            self._engine.reg_write(_CORE_REGISTERS[index], value)
-        elif index == _REGSEL_SPECIAL:
-            for register, byte in zip(_SPECIAL, value.to_bytes(4, "little"), strict=True):
-                self._engine.reg_write(register, byte)
-        else:
-            register = self._float_register(index)
-            if register:
-                self._engine.reg_write(register, value)
+        if index != core_registers.PC:
+            core_registers.write(self._engine, index, value)
+            return
+        if value & ~1 != self.cpu.pc:
+            self._asleep = False
+            self.diverted()
+        self.cpu.pc = value
 
     def diverted(self) -> None:
         """A debugger has sent the core elsewhere: what the program waits for holds it no longer."""
-
-    @staticmethod
-    def _float_register(index: int) -> int:
-        if index == _REGSEL_FPSCR:
-            return int(arm.UC_ARM_REG_FPSCR)
-        n = index - _REGSEL_S0
-        return int(getattr(arm, f"UC_ARM_REG_S{n}")) if 0 <= n < 32 else 0
 
     def set_breakpoints(self, addresses: frozenset[int]) -> None:
         """Stop before the instructions at these addresses."""
