@@ -94,7 +94,7 @@ def test_the_listing_shows_each_block_with_its_instructions(mini_batch: Taken, f
 
 
 def test_a_board_without_a_profiler_is_refused_and_others_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"board host can't be profiled.* one: virtual-nrf52840"):
+    with pytest.raises(UsageError, match=r"board host can't be profiled.* one: .*virtual-nrf52840"):
         _fqtbench("profile", str(suite_file(tmp_path)), "--board", "host")
 
 
