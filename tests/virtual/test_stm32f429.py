@@ -150,7 +150,7 @@ def test_a_store_that_the_controller_does_not_expect_is_lost(
 
 
 def test_a_store_from_code_that_is_lost_does_not_fault(chip: Stm32f429) -> None:
-    """STR r1, [r0]; BKPT: as on the chip, only an error flag tells of it (RM 3.6.3)."""
+    """STR r1, [r0]; BKPT: as on the chip, only an error flag tells of it (RM 3.6.4)."""
     chip.debug_enabled = True
     chip.halt()
     chip.write_memory(RAM, bytes.fromhex("0160 00be"))

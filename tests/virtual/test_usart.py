@@ -18,7 +18,7 @@ CHANNEL_4 = 4 << 25
 LISR, LIFCR = 0x00, 0x08
 S1, S3 = 0x28, 0x58  # SxCR; NDTR, PAR, M0AR, M1AR follow
 NDTR, M0AR, M1AR = 0x04, 0x0C, 0x10
-TCIF1, HTIF1, TCIF3 = 1 << 11, 1 << 10, 1 << 27
+TCIF1, HTIF1, TEIF1, TCIF3 = 1 << 11, 1 << 10, 1 << 9, 1 << 27
 LINE = 9
 
 
@@ -127,12 +127,20 @@ def test_halves_are_filled_in_turn_and_each_is_told(port: Port) -> None:
     assert port.bus.ram[RING : RING + 2 * HALF] == data[2 * HALF :] + data[HALF : 2 * HALF]
 
 
-def test_only_the_buffer_that_is_not_in_use_can_be_moved(port: Port) -> None:
+def test_the_buffer_that_is_not_in_use_can_be_moved(port: Port) -> None:
     port.ring()
-    port.dma.write(S1 + M0AR, 0x200)
     port.dma.write(S1 + M1AR, 0x210)
     port.dma.write(S1 + NDTR, 99)
     assert [port.dma.read(S1 + at) for at in (M0AR, M1AR, NDTR)] == [RING, 0x210, HALF]
+    assert port.dma.read(S1) & dma.EN
+
+
+def test_an_attempt_to_move_the_buffer_in_use_ends_the_transfer(port: Port) -> None:
+    port.ring()
+    port.dma.write(S1 + M0AR, 0x200)
+    assert port.dma.read(S1 + M0AR) == RING
+    assert not port.dma.read(S1) & dma.EN
+    assert port.dma.read(LISR) & TEIF1
 
 
 def test_a_stream_that_is_stopped_says_that_it_is_complete_and_starts_only_without_flags(port: Port) -> None:

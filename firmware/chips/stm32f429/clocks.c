@@ -1,4 +1,4 @@
-/* RM0090 rev 19: 3.5.1 flash wait states, 5.1.4 voltage regulator and over-drive, 6 RCC.
+/* RM0090 rev 19: 3.5 flash, 5.1.4 voltage regulator and over-drive, 6 RCC.
  *
  * Nothing here gives up waiting: without its clock the board has no frequency that a UART could use, and a debug probe shows
  * where the core stands.
@@ -9,7 +9,7 @@
 #include "fields.h"
 #include "registers.h"
 
-#define HSE_HZ 8000000u /* the ST-LINK's MCO feeds OSC_IN (UM1974, 6.8.1) */
+#define HSE_HZ 8000000u /* the ST-LINK's MCO feeds OSC_IN (UM1974, "OSC clock supply") */
 
 /* The PLL compares at 1 to 2 MHz, 2 MHz gives the least jitter; its VCO makes 100 to 432 MHz (RM 6.3.2). */
 #define PLL_M 4u
@@ -23,7 +23,7 @@ _Static_assert(HSE_HZ / PLL_M * PLL_N / PLL_P == BOARD_CLOCK_HZ, "the PLL's sett
 _Static_assert(BOARD_CLOCK_HZ / 4u == CLOCKS_APB1_HZ, "APB1");
 
 #define WAIT_STATES 5u /* 151 to 180 MHz at 2.7 V or more (datasheet, table 18) */
-#define VOS_SCALE_1 3u /* above 144 MHz (RM 5.4.1); the reset value, and it takes effect when the PLL runs */
+#define VOS_SCALE_1 3u /* above 144 MHz (RM 5.5.1); the reset value, and it takes effect when the PLL runs */
 
 static void await(volatile uint32_t *reg, uint32_t bits)
 {
@@ -53,7 +53,7 @@ static void start_over_drive(void)
 void clocks_start(void)
 {
     RCC_APB1ENR |= RCC_APB1ENR_PWREN;
-    (void)RCC_APB1ENR; /* a clock reaches its block two cycles after the write (errata sheet ES0206) */
+    (void)RCC_APB1ENR; /* a clock reaches its block two cycles after the write (errata sheet ES0206, 2.2.7) */
     PWR_CR = WITH_FIELD(PWR_CR, PWR_CR_VOS, VOS_SCALE_1);
     start_pll();
     start_over_drive();

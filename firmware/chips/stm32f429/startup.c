@@ -16,7 +16,7 @@ void start(void);
 
 struct fault_record fault_record __attribute__((section(".noinit")));
 
-__attribute__((used, noreturn)) static void record_fault(void)
+static void fault_handler(void)
 {
     uint32_t exception;
     __asm volatile("mrs %0, ipsr" : "=r"(exception));
@@ -25,16 +25,6 @@ __attribute__((used, noreturn)) static void record_fault(void)
     SCB_AIRCR = SCB_AIRCR_RESET;
     for (;;)
         core_dsb();
-}
-
-/* Begins a stack of its own: that of the program may be what has overflowed, and this chip stays in a lock-up for ever. */
-__attribute__((naked, used)) static void fault_handler(void)
-{
-    __asm volatile(
-        "ldr r0, =__stack_end\n"
-        "mov sp, r0\n"
-        "b record_fault\n"
-        ".ltorg\n");
 }
 
 struct vectors {

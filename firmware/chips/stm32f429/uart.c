@@ -76,7 +76,7 @@ void uart_start(void)
     RCC_AHB1ENR |= RCC_AHB1ENR_GPIODEN | RCC_AHB1ENR_DMA1EN;
     RCC_APB1ENR |= RCC_APB1ENR_USART3EN;
     RCC_APB2ENR |= RCC_APB2ENR_SYSCFGEN;
-    (void)RCC_APB2ENR; /* a clock reaches its block two cycles after the write (errata sheet ES0206) */
+    (void)RCC_APB2ENR; /* a clock reaches its block two cycles after the write (errata sheet ES0206, 2.2.7) */
     start_pins();
     USART3_BRR = BAUD_DIVISOR_16THS;
     USART3_CR3 = USART3_CR3_DMAT;
@@ -87,12 +87,13 @@ void uart_start(void)
     watch_rx();
 }
 
+/* First the stream, then the requests to it (RM 10.3.17, warning). */
 static void stop_receiver(void)
 {
-    USART3_CR3 = USART3_CR3_DMAT;
     DMA1_S1CR = 0;
-    while ((DMA1_S1CR & DMA1_S1CR_EN) != 0) /* what is on the bus still ends (RM 10.3.15) */
+    while ((DMA1_S1CR & DMA1_S1CR_EN) != 0) /* what is on the bus still ends (RM 10.3.14) */
         continue;
+    USART3_CR3 = USART3_CR3_DMAT;
     /* A read of SR, then one of DR clear RXNE and an overrun (RM 30.6.1). */
     while ((USART3_SR & (USART3_SR_RXNE | USART3_SR_ORE)) != 0)
         (void)USART3_DR;
@@ -125,7 +126,7 @@ void port_transmit(const uint8_t *frame, uint32_t bytes)
     while ((DMA1_S3CR & DMA1_S3CR_EN) != 0) /* cleared when the last byte has left RAM */
         continue;
     core_dsb(); /* the frame is in RAM before the DMA reads it */
-    DMA1_LIFCR = SEND_FLAGS; /* with one of them set the stream would not start (RM 10.3.17) */
+    DMA1_LIFCR = SEND_FLAGS; /* they have to be clear when the stream is enabled (RM 10.3.17) */
     DMA1_S3M0AR = (uint32_t)(uintptr_t)frame;
     DMA1_S3NDTR = bytes;
     DMA1_S3CR = SEND_CONTROL;

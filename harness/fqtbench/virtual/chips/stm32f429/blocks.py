@@ -113,7 +113,7 @@ class Rcc(PlainRegisters):
 
 
 class Pwr(PlainRegisters):
-    """PWR (RM 5.4): the regulator follows at once."""
+    """PWR (RM 5.5): the regulator follows at once."""
 
     _CR, _CSR = 0x0, 0x4
     _VOSRDY: Final = 1 << 14

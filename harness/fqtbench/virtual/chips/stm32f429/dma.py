@@ -17,7 +17,7 @@ CT: Final = 1 << 19
 _FIRST_STREAM: Final = 0x10
 _STREAM_BYTES: Final = 0x18
 _CR, _NDTR, _PAR, _M0AR, _M1AR, _FCR = range(6)
-_HALF, _COMPLETE = 1 << 4, 1 << 5  # HTIF, TCIF of a stream's six flags
+_ERROR, _HALF, _COMPLETE = 1 << 3, 1 << 4, 1 << 5  # TEIF, HTIF, TCIF of a stream's six flags
 _FLAG_SHIFTS: Final = (0, 6, 16, 22)  # of streams 0 to 3 in LISR, 4 to 7 in HISR
 _FCR_RESET: Final = 0x21
 
@@ -117,8 +117,16 @@ class Dma:
             self._control(number, value)
         elif not stream.control & EN:
             stream.registers[register] = value & 0xFFFF if register == _NDTR else value
-        elif (register, bool(stream.control & CT)) in ((_M0AR, True), (_M1AR, False)):
-            stream.registers[register] = value  # the buffer that is not in use (RM 10.3.9)
+        elif stream.control & DBM and register in (_M0AR, _M1AR):
+            self._move_buffer(stream, register, value)
+
+    def _move_buffer(self, stream: _Stream, register: int, value: int) -> None:
+        """The buffer that is not in use may be moved; an attempt at the other ends the transfer (RM 10.3.9)."""
+        if bool(stream.control & CT) == (register == _M0AR):
+            stream.registers[register] = value
+        else:
+            stream.flags |= _ERROR
+            stream.registers[_CR] &= ~EN
 
     def _control(self, number: int, value: int) -> None:
         stream = self._streams[number]
@@ -128,7 +136,7 @@ class Dma:
             stream.flags |= 0 if value & EN else _COMPLETE
             return
         stream.registers[_CR] = value
-        if value & EN and (stream.flags or not stream.left):  # doesn't start (RM 10.3.17)
+        if value & EN and (stream.flags or not stream.left):  # flags must be clear (RM 10.3.17)
             stream.registers[_CR] &= ~EN
         elif value & EN:
             stream.reload = stream.left
