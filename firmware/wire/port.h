@@ -10,7 +10,7 @@
 void port_receive(uint8_t *ring, uint32_t half_bytes);
 
 /* True once per half that the receiver has begun since the last call, and tells it where to go on after that. If
- * it comes too late for a half, the receiver fills the same half again and this is true once for both. */
+ * it comes too late, the receiver fills that half or the other again, and this is true once for both. */
 bool port_crossed(void);
 
 /* Wait for the transmission in progress, begin this one and return. `frame` stays unchanged until the call after the

@@ -2,7 +2,7 @@
 
 #include "../cortex_m.h"
 #include "board.h"
-#include "fault.h"
+#include "../armv7m/fault.h"
 #include "registers.h"
 #include "uart.h"
 

@@ -4,7 +4,7 @@
 #include "../cortex_m.h"
 #include "board.h"
 #include "clocks.h"
-#include "fault.h"
+#include "../armv7m/fault.h"
 #include "fields.h"
 #include "registers.h"
 #include "uart.h"

@@ -215,12 +215,10 @@ def _stack(axes: Axes, table: pd.DataFrame, parts: dict[str, str], scale: float,
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, max(left.max() * 1.16, 1e-9))
     axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=len(parts),
-        borderaxespad=0.2,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0,
         handlelength=1.0,
-        columnspacing=1.0,
     )
 
 

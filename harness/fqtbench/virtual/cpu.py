@@ -250,7 +250,7 @@ class Cpu:
         return True
 
     def _leave_it_block(self) -> None:
-        """Undo what Unicorn does before it asks for a page: it sets the IT bits as an exception would find them.
+        """Undo what Unicorn does before it asks for a page or calls a hook: it sets the IT bits for an exception.
 
         Translated code goes on, though, and has resolved its conditions; at its end the bits must be clear.
         """
@@ -393,6 +393,7 @@ class Cpu:
         self._ram_code_pages.clear()
 
     def _on_store(self, _: unicorn.Uc, __: int, address: int, size: int, ___: int, ____: object) -> None:
+        self._leave_it_block()
         self.forget_code(address, size)
 
     def set_breakpoints(self, addresses: frozenset[int]) -> None:
