@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from benchmarks.promise import ROOT, load_all
 
@@ -56,7 +56,59 @@ def timing_bounds() -> str:
     return "\n".join(lines)
 
 
+def _timing_result(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((ROOT / "results" / "timing" / f"{name}.json").read_text())
+    return result
+
+
+def m7_loops() -> str:
+    """Return the M7's model beside llvm-mca on the engine's hottest loops, as Markdown."""
+    lines = [
+        "| loop in | instructions | of all cycles | model | llvm-mca | deviation | llvm-mca less its order of writes "
+        "| why: from the model's cycles to llvm-mca's |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    result = _timing_result("m7-loops")
+    for loop in result["loops"]:
+        ours, theirs = loop["model_cycles"], loop["mca_cycles"]
+        reasons = dict(loop["reasons"])
+        rest = theirs - ours - sum(reasons.values())
+        if rest:
+            reasons["not explained"] = rest
+        why = ", ".join(f"{name} {cycles:+g}" for name, cycles in reasons.items())
+        deviation = 100 * (ours - theirs) / theirs
+        lines.append(
+            f"| `{loop['function']}` {loop['address']:#x} | {loop['instructions']} "
+            f"| {loop['per_cent_of_engine']:.1f} % | {ours} | {theirs:g} | {deviation:+.0f} % | {loop['llvm_rules_cycles']:g} | {why} |"
+        )
+    return "\n".join(lines)
+
+
+def m7_differences() -> str:
+    """Return what the words of m7_loops mean, as Markdown."""
+    result = _timing_result("m7-loops")
+    used = {name for loop in result["loops"] for name in loop["reasons"]}
+    lines = ["| word | what LLVM has instead |", "|---|---|"]
+    lines += [f"| {name} | {text} |" for name, text in result["differences"].items() if name in used]
+    return "\n".join(lines)
+
+
+def m7_trace() -> str:
+    """Return what the M7's model can't know, on one training step, as Markdown."""
+    result = _timing_result("m7-trace")
+    lines = ["| cause | times in a step | of all cycles |", "|---|---|---|"]
+    lines += [f"| {row['cause']} | {row['times']:,} | {row['per_cent']:+.1f} % |" for row in result["causes"]]
+    total = sum(abs(row["per_cent"]) for row in result["causes"])
+    lines.append(
+        f"| **together**, without signs; stated: {result['stated_per_cent']:.0f} % | | **{total:.1f} %** |"
+    )
+    return "\n".join(lines)
+
+
 TABLES: Final = (
+    Table(ROOT / "docs" / "timing.md", "M7 loops", m7_loops),
+    Table(ROOT / "docs" / "timing.md", "M7 differences", m7_differences),
+    Table(ROOT / "docs" / "timing.md", "M7 trace", m7_trace),
     Table(ROOT / "README.md", "promises", promises),
     Table(ROOT / "docs" / "timing.md", "timing bounds", timing_bounds),
 )

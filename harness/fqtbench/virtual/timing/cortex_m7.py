@@ -1,14 +1,14 @@
 """Cycles of a Cortex-M7: what of a basic block issues together, and what waits for what.
 
 The core issues up to two instructions a cycle, in order. `cortex_m7_operations` says what each needs, with sources.
-A block begins with an empty pipeline; its price is the number of cycles in which it issues.
-Assumed: branches are predicted, and what is not known of an address does not disturb: memory answers in one cycle,
-accesses are aligned, and two loads whose addresses the code does not tell lie in different banks. docs/timing.md.
+A block begins with an empty pipeline; its price is the number of cycles in which it issues. Assumed: branches are
+predicted, and what is not known of an address does not disturb: memory answers in one cycle, accesses are aligned,
+and two loads whose addresses the code does not tell lie in different banks. docs/timing.md; [J] and [L]: see there.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -72,15 +72,16 @@ class Pipeline:
         return max((self._needed(*read) for read in operation.reads), default=0)
 
     def _needed(self, register: int, stage: int, bypassed: bool) -> int:
-        ready, loaded = self._ready.get(register, (0, False))
+        if register not in self._ready:
+            return 0
+        ready, loaded = self._ready[register]
         return ready - stage + (loaded and not bypassed)
 
     def _goes_beside(self, operation: Operation) -> bool:
         older = self._older
         if older is None or operation.slot is not Slot.EITHER or self.earliest(operation) > self._at:
             return False
-        units = self._units + Counter(operation.units)
-        if any(n > COUNT.get(unit, 1) for unit, n in units.items()):
+        if any(self._units[unit] >= COUNT.get(unit, 1) for unit in operation.units):
             return False
         return older.bank is None or older.bank != operation.bank
 
@@ -104,18 +105,13 @@ def decode(code: bytes, address: int) -> Iterator[Operation]:
             yield ALONE
 
 
-def cycles(operations: Iterable[Operation]) -> int:
-    """Return the cycles in which they issue."""
-    pipeline = Pipeline()
-    for one in operations:
-        pipeline.issue(one)
-    return pipeline.cycles
-
-
 def price(code: bytes, address: int) -> tuple[int, int]:
     """Return cycles and instructions of the block `code` at `address`."""
+    pipeline = Pipeline()
     operations = list(decode(code, address))
-    return cycles(operations), len(operations)
+    for one in operations:
+        pipeline.issue(one)
+    return pipeline.cycles, len(operations)
 
 
 def _model_id() -> str:
