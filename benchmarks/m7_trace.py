@@ -170,6 +170,11 @@ def measure() -> dict[str, Any]:
     causes = (
         ("what passes from one block to the next", totals["blocks"], whole.cycles - totals["cycles"]),
         (
+            "taken branches that issue beside nothing they jump to",
+            totals["jumps"],
+            jumping.cycles - whole.cycles,
+        ),
+        (
             "two loads at one bank, wherever the code does not tell",
             totals["loads"],
             worst.cycles - whole.cycles,

@@ -4,6 +4,7 @@
 ARMScheduleM7.td. Arm publishes no table of this core.
 """
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import capstone
 import pytest
 from benchmarks.m7_as_llvm import steps
+from benchmarks.m7_trace import RESULT as TRACE
 from benchmarks.timing_m7 import MCA, load_result, mca
 
 from fqtbench.paths import share
@@ -211,6 +213,13 @@ def test_the_hot_loops_are_of_this_model() -> None:
     result = load_result()
     assert result["timing_model_id"] == cortex_m7.MODEL_ID
     assert len(result["loops"]) == 10
+
+
+def test_the_model_states_no_less_than_what_it_can_not_know() -> None:
+    result = json.loads(TRACE.read_text())
+    assert result["timing_model_id"] == cortex_m7.MODEL_ID
+    assert result["stated_per_cent"] == 100 * cortex_m7.UNCERTAINTY
+    assert 0 < sum(abs(row["per_cent"]) for row in result["causes"]) <= result["stated_per_cent"]
 
 
 def test_a_price_does_not_depend_on_what_was_priced_before(codes: dict[str, bytes]) -> None:
