@@ -79,7 +79,7 @@ class Port:
         )
         self.uart.pins = RxPin(self.exti)
         self.dma.before = self.exti.before = self.uart.synchronize
-        self.dma.started, self.exti.after_write = self.uart.dma_started, self.uart.watch_edges
+        self.dma.started, self.exti.after_write = self.uart.dma_started, self.uart.watch_arrivals
         self.uart.write(usart.BRR, 45)
         self.uart.write(usart.CR3, usart.CR3_DMAT | receiver)
         self.uart.write(usart.CR1, usart.CR1_UE | usart.CR1_TE | usart.CR1_RE)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from fqtbench.virtual.chips.mimxrt1062.edma import Edma
-from fqtbench.virtual.flow import Flow
-from fqtbench.virtual.schedule import Event, Schedule
+from fqtbench.virtual.schedule import Schedule
+from fqtbench.virtual.serial_port import BITS_PER_BYTE, SerialPort
 
 BAUD: Final = 0x10
 STAT: Final = 0x14
@@ -36,10 +36,9 @@ FIFO_WORDS: Final = 4
 _FIFO_SIZES: Final = 0x11  # RXFIFOSIZE, TXFIFOSIZE: 4 words each
 _FIFO_EMPTY: Final = 3 << 22
 _PRESETS: Final = {BAUD: 0x0F000004, CTRL: 0, FIFO: 0}
-_BITS_PER_BYTE: Final = 10  # start, 8 data, stop
 
 
-class Lpuart:
+class Lpuart(SerialPort):
     """One UART on `dma`'s requests `rx` and `tx`; `transmitted` takes the bytes whose last bit has been sent."""
 
     def __init__(
@@ -51,40 +50,28 @@ class Lpuart:
         transmitted: Callable[[bytes], None],
     ) -> None:
         """`now` counts core cycles; `requests`: the DMA's for reception and transmission."""
-        self._now, self._schedule, self._dma = now, schedule, dma
+        super().__init__(now, schedule, transmitted)
+        self._dma = dma
         self._rx_request, self._tx_request = requests
-        self._transmitted = transmitted
         self.cycles_per_clock: Callable[[], float] = lambda: 1.0  # core cycles in one of the UART's clock
         self.connected: Callable[[], bool] = lambda: True  # whether the RX pin leads here
         self.interrupt: Callable[[bool], None] = lambda level: None
-        self.flow: Flow | None = None
-        self._events: list[Event] = []
         self.reset()
 
     def reset(self) -> None:
         """Go to the reset state; frames on the line are lost."""
-        for event in self._events:
-            event.cancel()
-        self._events = []
+        self._reset_line()
         self._registers = dict(_PRESETS)
         self._flags = 0
         self._fifo = bytearray()
-        self._frame, self._frame_at, self._delivered, self._started = b"", 0, 0, 0
-        self._sending_until = 0
-        self._arrival: Event | None = None
         self.interrupt(False)
 
     def byte_cycles(self) -> int:
         """Return how long a byte takes on the line."""
         oversampling = (self._registers[BAUD] >> 24 & 0x1F) + 1
         divisor = self._registers[BAUD] & 0x1FFF
-        clocks = _BITS_PER_BYTE * (oversampling if oversampling > 1 else 16) * divisor
+        clocks = BITS_PER_BYTE * (oversampling if oversampling > 1 else 16) * divisor
         return max(round(clocks * self.cycles_per_clock()), 1)
-
-    def _at(self, at: int, action: Callable[[], None]) -> Event:
-        event = self._schedule.add(at, action)
-        self._events = [e for e in self._events if e.action is not None] + [event]
-        return event
 
     # -- registers -----------------------------------------------------------------------------------------
 
@@ -132,41 +119,14 @@ class Lpuart:
 
     # -- receiver ------------------------------------------------------------------------------------------
 
-    def receive(self, frame: bytes, at: int) -> None:
-        """Let `frame` begin on the RX line at cycle `at`."""
-        self._frame, self._frame_at, self._delivered, self._started = frame, at, 0, 0
-        if self.flow is not None:
-            self.flow.begin_transfer()
-        ends = at + self.byte_cycles() * len(frame)
-        self._at(ends, lambda: self._frame_ends(ends))
-        self.watch_arrivals()
-
-    def _frame_ends(self, at: int) -> None:
-        self.synchronize()
-        self._frame, self._delivered = b"", 0
-        if self.flow is not None:
-            self.flow.end_transfer(at)
-
     @property
     def _listening(self) -> bool:
         return bool(self._registers[CTRL] & CTRL_RE) and self.connected()
 
-    def synchronize(self) -> None:
-        """Bring to the FIFO or the DMA what has arrived by now, and see the edges of start bits."""
-        elapsed = self._now() - self._frame_at
-        if not self._frame or elapsed < 0:
-            return
-        started = min(elapsed // self.byte_cycles() + 1, len(self._frame))
-        if started > self._started:
-            self._started = started
-            if self._listening:
-                self._flags |= STAT_RXEDGIF
-                self._signal()
-        arrived = min(elapsed // self.byte_cycles(), len(self._frame))
-        if arrived > self._delivered:
-            data = self._frame[self._delivered : arrived]
-            self._delivered = arrived
-            self._take(data)
+    def _begin_byte(self) -> None:
+        if self._listening:
+            self._flags |= STAT_RXEDGIF
+            self._signal()
 
     def _take(self, data: bytes) -> None:
         if not self._listening or self._flags & STAT_OR:
@@ -187,26 +147,13 @@ class Lpuart:
             del self._fifo[:n]
             self._dma.give(self._rx_request, data)
 
-    def watch_arrivals(self) -> None:
-        """Look when the next byte comes that code could notice."""
-        if self._arrival is not None:
-            self._arrival.cancel()
-            self._arrival = None
-        left = len(self._frame) - self._delivered
-        if not left:
-            return
-        at = None
-        if self._registers[BAUD] & BAUD_RXEDGIE and self._started < len(self._frame):
-            at = self._frame_at + self._started * self.byte_cycles()
-        elif room := self._dma.room(self._rx_request):
-            at = self._frame_at + (self._delivered + min(room, left)) * self.byte_cycles()
-        if at is not None:
-            self._arrival = self._at(at, self._arrives)
-
-    def _arrives(self) -> None:
-        self._arrival = None
-        self.synchronize()
-        self.watch_arrivals()
+    def _next_notice(self, left: int) -> int | None:
+        """Return the next start bit while it wakes the core, else the end of a DMA transfer."""
+        start = self._next_start_bit()
+        if self._registers[BAUD] & BAUD_RXEDGIE and start is not None:
+            return start
+        room = self._dma.room(self._rx_request)
+        return self._frame_at + (self._delivered + min(room, left)) * self.byte_cycles() if room else None
 
     # -- transmitter -----------------------------------------------------------------------------------------
 
@@ -225,18 +172,3 @@ class Lpuart:
                 end = self._send(data)
                 full = end - FIFO_WORDS * self.byte_cycles()  # until then bytes wait in RAM
                 self._at(max(full, self._now()), lambda: self._dma.taken(self._tx_request))
-
-    def _send(self, data: bytes) -> int:
-        """Put bytes on the line behind those that are on it; return when the last bit will have passed."""
-        if self.flow is not None:
-            self.flow.begin_transfer()
-        begin = max(self._now(), self._sending_until)
-        end = begin + self.byte_cycles() * len(data)
-        self._sending_until = end
-        self._at(end, lambda: self._sent(data, end))
-        return end
-
-    def _sent(self, data: bytes, at: int) -> None:
-        self._transmitted(data)
-        if self.flow is not None:
-            self.flow.end_transfer(at)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from fqtbench.virtual.chips.rp2040.dma import Dma
-from fqtbench.virtual.flow import Flow
-from fqtbench.virtual.schedule import Event, Schedule
+from fqtbench.virtual.schedule import Schedule
+from fqtbench.virtual.serial_port import BITS_PER_BYTE, SerialPort
 
 DR: Final = 0x00
 FR: Final = 0x18
@@ -30,7 +30,6 @@ CR_RXE: Final = 1 << 9
 DMACR_RX: Final = 1 << 0
 DMACR_TX: Final = 1 << 1
 FIFO_BYTES: Final = 32
-_BITS_PER_BYTE: Final = 10  # start, 8 data, stop
 
 
 class Pins(Protocol):
@@ -48,7 +47,7 @@ class Pins(Protocol):
         """A falling edge on the RX pin."""
 
 
-class Pl011:
+class Pl011(SerialPort):
     """One UART on `dma`'s requests `rx` and `tx`; `transmitted` takes the bytes whose last bit has been sent."""
 
     def __init__(
@@ -60,35 +59,23 @@ class Pl011:
         transmitted: Callable[[bytes], None],
     ) -> None:
         """`now` counts cycles of clk_peri, here clk_sys; `requests`: the DMA's for reception and transmission."""
-        self._now, self._schedule, self._dma = now, schedule, dma
+        super().__init__(now, schedule, transmitted)
+        self._dma = dma
         self._rx_request, self._tx_request = requests
-        self._transmitted = transmitted
         self.pins: Pins | None = None
-        self.flow: Flow | None = None
-        self._events: list[Event] = []
         self.reset()
 
     def reset(self) -> None:
         """Go to the reset state; frames on the line are lost."""
-        for event in self._events:
-            event.cancel()
-        self._events = []
+        self._reset_line()
         self._registers = {CR: CR_TXE | CR_RXE}
         self._fifo = bytearray()
         self.overruns = 0  # bytes that found the FIFO full
-        self._frame, self._frame_at, self._delivered, self._started = b"", 0, 0, 0
-        self._sending_until = 0
-        self._arrival: Event | None = None
 
     def byte_cycles(self) -> int:
         """Return how long a byte takes on the line."""
         divisor_64ths = 64 * self._registers.get(IBRD, 0) + self._registers.get(FBRD, 0)
-        return max(_BITS_PER_BYTE * 16 * divisor_64ths // 64, 1)
-
-    def _at(self, at: int, action: Callable[[], None]) -> Event:
-        event = self._schedule.add(at, action)
-        self._events = [e for e in self._events if e.action is not None] + [event]
-        return event
+        return max(BITS_PER_BYTE * 16 * divisor_64ths // 64, 1)
 
     # -- registers -----------------------------------------------------------------------------------------
 
@@ -115,35 +102,9 @@ class Pl011:
 
     # -- receiver ------------------------------------------------------------------------------------------
 
-    def receive(self, frame: bytes, at: int) -> None:
-        """Let `frame` begin on the RX line at cycle `at`."""
-        self._frame, self._frame_at, self._delivered, self._started = frame, at, 0, 0
-        if self.flow is not None:
-            self.flow.begin_transfer()
-        ends = at + self.byte_cycles() * len(frame)
-        self._at(ends, lambda: self._frame_ends(ends))
-        self.watch_arrivals()
-
-    def _frame_ends(self, at: int) -> None:
-        self.synchronize()
-        self._frame, self._delivered = b"", 0
-        if self.flow is not None:
-            self.flow.end_transfer(at)
-
-    def synchronize(self) -> None:
-        """Bring to the FIFO or the DMA what has arrived by now, and let the pin see the start bits."""
-        elapsed = self._now() - self._frame_at
-        if not self._frame or elapsed < 0:
-            return
-        started = min(elapsed // self.byte_cycles() + 1, len(self._frame))
-        if started > self._started and self.pins is not None:
-            self._started = started
+    def _begin_byte(self) -> None:
+        if self.pins is not None:
             self.pins.fall()
-        arrived = min(elapsed // self.byte_cycles(), len(self._frame))
-        if arrived > self._delivered:
-            data = self._frame[self._delivered : arrived]
-            self._delivered = arrived
-            self._take(data)
 
     def _take(self, data: bytes) -> None:
         listening = CR_UARTEN | CR_RXE
@@ -163,26 +124,13 @@ class Pl011:
             del self._fifo[:n]
             self._dma.give(self._rx_request, data)
 
-    def watch_arrivals(self) -> None:
-        """Look when the next byte comes that code could notice."""
-        if self._arrival is not None:
-            self._arrival.cancel()
-            self._arrival = None
-        left = len(self._frame) - self._delivered
-        if not left:
-            return
-        at = None
-        if self.pins is not None and self.pins.watched and self._started < len(self._frame):
-            at = self._frame_at + self._started * self.byte_cycles()
-        elif room := self._dma.room(self._rx_request):
-            at = self._frame_at + (self._delivered + min(room, left)) * self.byte_cycles()
-        if at is not None:
-            self._arrival = self._at(at, self._arrives)
-
-    def _arrives(self) -> None:
-        self._arrival = None
-        self.synchronize()
-        self.watch_arrivals()
+    def _next_notice(self, left: int) -> int | None:
+        """Return the next start bit while it wakes the core, else the end of a DMA transfer."""
+        start = self._next_start_bit()
+        if self.pins is not None and self.pins.watched and start is not None:
+            return start
+        room = self._dma.room(self._rx_request)
+        return self._frame_at + (self._delivered + min(room, left)) * self.byte_cycles() if room else None
 
     # -- transmitter -----------------------------------------------------------------------------------------
 
@@ -198,18 +146,3 @@ class Pl011:
                 end = self._send(data)
                 full = end - FIFO_BYTES * self.byte_cycles()  # until then bytes wait in RAM
                 self._at(max(full, self._now()), lambda: self._dma.taken(self._tx_request))
-
-    def _send(self, data: bytes) -> int:
-        """Put bytes on the line behind those that are on it; return when the last bit will have passed."""
-        if self.flow is not None:
-            self.flow.begin_transfer()
-        begin = max(self._now(), self._sending_until)
-        end = begin + self.byte_cycles() * len(data)
-        self._sending_until = end
-        self._at(end, lambda: self._sent(data, end))
-        return end
-
-    def _sent(self, data: bytes, at: int) -> None:
-        self._transmitted(data)
-        if self.flow is not None:
-            self.flow.end_transfer(at)

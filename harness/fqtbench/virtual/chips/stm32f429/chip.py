@@ -117,7 +117,7 @@ class Stm32f429(UartChip):
         self.flow.start = self.usart.receive
         self.dma.before = self.exti.before = self.usart.synchronize
         self.dma.started = self.usart.dma_started
-        self.exti.after_write = self.usart.watch_edges
+        self.exti.after_write = self.usart.watch_arrivals
 
     def _map_blocks(self) -> None:
         rcc = self.rcc

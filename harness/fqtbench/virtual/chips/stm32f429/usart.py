@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from fqtbench.virtual.chips.stm32f429.dma import Dma, Request
-from fqtbench.virtual.flow import Flow
-from fqtbench.virtual.schedule import Event, Schedule
+from fqtbench.virtual.schedule import Schedule
+from fqtbench.virtual.serial_port import BITS_PER_BYTE, SerialPort
 
 SR: Final = 0x00
 DR: Final = 0x04
@@ -26,7 +26,6 @@ CR1_TE: Final = 1 << 3
 CR1_UE: Final = 1 << 13
 CR3_DMAR: Final = 1 << 6
 CR3_DMAT: Final = 1 << 7
-_BITS_PER_BYTE: Final = 10  # start, 8 data, stop
 _DEPTH: Final = 2  # bytes that have left RAM and are not sent: one in DR, one in the shift register
 
 
@@ -45,7 +44,7 @@ class Pins(Protocol):
         """A falling edge on the RX pin."""
 
 
-class Usart:
+class Usart(SerialPort):
     """One USART on `dma`'s requests; `transmitted` takes the bytes whose last bit has been sent."""
 
     def __init__(
@@ -57,39 +56,27 @@ class Usart:
         transmitted: Callable[[bytes], None],
     ) -> None:
         """`clock`: the cycle now, and how many of them one of the bus takes; `requests`: reception, transmission."""
-        self._now, self._divisor = clock
-        self._schedule, self._dma = schedule, dma
+        now, self._divisor = clock
+        super().__init__(now, schedule, transmitted)
+        self._dma = dma
         self._rx_request, self._tx_request = requests
-        self._transmitted = transmitted
         self.pins: Pins | None = None
-        self.flow: Flow | None = None
-        self._events: list[Event] = []
         self.reset()
 
     def reset(self) -> None:
         """Go to the reset state; frames on the line are lost."""
-        for event in self._events:
-            event.cancel()
-        self._events = []
+        self._reset_line()
         self._registers: dict[int, int] = {}
         self._data = 0
         self._status = 0  # RXNE, ORE
         self._status_read = False
-        self._frame, self._frame_at, self._delivered, self._started = b"", 0, 0, 0
-        self._sending_until = 0
-        self._edge: Event | None = None
 
     def byte_cycles(self) -> int:
         """Return how long a byte takes on the line, in cycles of the core."""
-        return max(_BITS_PER_BYTE * self._registers.get(BRR, 0) * self._divisor(), 1)
+        return max(BITS_PER_BYTE * self._registers.get(BRR, 0) * self._divisor(), 1)
 
     def _enabled(self, bits: int) -> bool:
         return self._registers.get(CR1, 0) & (CR1_UE | bits) == CR1_UE | bits
-
-    def _at(self, at: int, action: Callable[[], None]) -> Event:
-        event = self._schedule.add(at, action)
-        self._events = [e for e in self._events if e.action is not None] + [event]
-        return event
 
     # -- registers -----------------------------------------------------------------------------------------
 
@@ -118,39 +105,13 @@ class Usart:
         if offset in (CR1, CR3):
             self.dma_started(self._tx_request)
             self.dma_started(self._rx_request)
-        self.watch_edges()
+        self.watch_arrivals()
 
     # -- receiver ------------------------------------------------------------------------------------------
 
-    def receive(self, frame: bytes, at: int) -> None:
-        """Let `frame` begin on the RX line at cycle `at`."""
-        self._frame, self._frame_at, self._delivered, self._started = frame, at, 0, 0
-        if self.flow is not None:
-            self.flow.begin_transfer()
-        ends = at + self.byte_cycles() * len(frame)
-        self._at(ends, lambda: self._frame_ends(ends))
-        self.watch_edges()
-
-    def _frame_ends(self, at: int) -> None:
-        self.synchronize()
-        self._frame, self._delivered = b"", 0
-        if self.flow is not None:
-            self.flow.end_transfer(at)
-
-    def synchronize(self) -> None:
-        """Bring to the data register or the DMA what has arrived by now, and let the pin see the start bits."""
-        elapsed = self._now() - self._frame_at
-        if not self._frame or elapsed < 0:
-            return
-        started = min(elapsed // self.byte_cycles() + 1, len(self._frame))
-        if started > self._started and self.pins is not None:
-            self._started = started
+    def _begin_byte(self) -> None:
+        if self.pins is not None:
             self.pins.fall()
-        arrived = min(elapsed // self.byte_cycles(), len(self._frame))
-        if arrived > self._delivered:
-            data = self._frame[self._delivered : arrived]
-            self._delivered = arrived
-            self._take(data)
 
     def _take(self, data: bytes) -> None:
         if not self._enabled(CR1_RE) or self.pins is None or not self.pins.connected:
@@ -170,19 +131,9 @@ class Usart:
         if waiting and self._dma.give(self._rx_request, bytes([self._data])):
             self._status &= ~SR_RXNE
 
-    def watch_edges(self) -> None:
-        """Look when the next start bit comes that code could notice."""
-        if self._edge is not None:
-            self._edge.cancel()
-            self._edge = None
-        if self.pins is not None and self.pins.watched and self._started < len(self._frame):
-            at = self._frame_at + self._started * self.byte_cycles()
-            self._edge = self._at(at, self._falls)
-
-    def _falls(self) -> None:
-        self._edge = None
-        self.synchronize()
-        self.watch_edges()
+    def _next_notice(self, left: int) -> int | None:
+        """Return the next start bit while it wakes the core; the DMA goes round without the CPU."""
+        return self._next_start_bit() if self.pins is not None and self.pins.watched else None
 
     # -- transmitter -----------------------------------------------------------------------------------------
 
@@ -196,18 +147,3 @@ class Usart:
                 end = self._send(data)
                 last_leaves = end - _DEPTH * self.byte_cycles()
                 self._at(max(last_leaves, self._now()), lambda: self._dma.taken(self._tx_request))
-
-    def _send(self, data: bytes) -> int:
-        """Put bytes on the line behind those that are on it; return when the last bit will have passed."""
-        if self.flow is not None:
-            self.flow.begin_transfer()
-        begin = max(self._now(), self._sending_until)
-        end = begin + self.byte_cycles() * len(data)
-        self._sending_until = end
-        self._at(end, lambda: self._sent(data, end))
-        return end
-
-    def _sent(self, data: bytes, at: int) -> None:
-        self._transmitted(data)
-        if self.flow is not None:
-            self.flow.end_transfer(at)
