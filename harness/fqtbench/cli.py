@@ -34,7 +34,7 @@ from fqtbench.cli_options import (
 )
 from fqtbench.cli_profile import profile, profile_diff
 from fqtbench.console import Progress, boards_table, summary
-from fqtbench.errors import FqtbenchError, ProbeError, UsageError
+from fqtbench.errors import BoardError, FqtbenchError, ProbeError, ResultError, UsageError
 from fqtbench.exchange.export_onnx import export_onnx
 from fqtbench.exchange.npz import save_npz
 from fqtbench.exchange.onnx_file import require_onnx
@@ -102,8 +102,13 @@ def run(
     folder = out or Path("out") / read.spec.name
     order = Order(read, boards, models, folder, resume, dataset_root)
     with interruptible(f"interrupted; what was recorded in {folder} is safe, go on by --resume"):
-        with Progress(errors, quiet=as_json) as progress:
-            run_suite(order, progress)
+        try:
+            with Progress(errors, quiet=as_json) as progress:
+                run_suite(order, progress)
+        except BoardError:
+            if _has_runs(folder):  # of the other boards, or from before it failed
+                _show_results(folder, _draw(folder), as_json)
+            raise
         _show_results(folder, _draw(folder), as_json)
 
 
@@ -298,6 +303,13 @@ def _draw(folder: Path) -> Path:
     from fqtbench.report import write_report  # noqa: PLC0415  (matplotlib takes a second to import)
 
     return write_report(folder)
+
+
+def _has_runs(folder: Path) -> bool:
+    try:
+        return bool(load_results(folder).runs)
+    except ResultError:
+        return False
 
 
 def _show_results(folder: Path, page: Path, as_json: bool) -> None:

@@ -2,23 +2,30 @@
 
 The name of the `image` file is the script: ``ok``, ``silent`` (never answers), ``deaf`` (nor ends when its input
 closes), ``crash``, ``garbage``, ``link`` (LinkError each time), ``link-once`` (the first time, remembered in a file
-beside it), ``device`` (DeviceError).
+beside it), ``device`` (DeviceError), ``usage`` (UsageError), ``lost-B`` (ProbeError on board B, done on every other
+one), ``after`` (done when the test has put a file ``failed`` beside it).
 """
 
 import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
-ERRORS = {"link": "LinkError", "link-once": "LinkError", "device": "DeviceError"}
+ERRORS = {"link": "LinkError", "link-once": "LinkError", "device": "DeviceError", "usage": "UsageError"}
+POLL_S = 0.01
 
 
 def emit(**event: object) -> None:
     print(json.dumps(event), flush=True)
 
 
-def do(script: Path) -> None:
+def fail(kind: str) -> None:
+    emit(**{"event": "error", "class": kind, "message": "no answer", "traceback": ""})
+
+
+def do(script: Path, board: str) -> None:
     emit(event="pid", pid=os.getpid())
     match script.name:
         case "silent":
@@ -37,15 +44,21 @@ def do(script: Path) -> None:
                 emit(event="done")
                 return
             memory.touch()
-            emit(**{"event": "error", "class": ERRORS[name], "message": "no answer", "traceback": ""})
+            fail(ERRORS[name])
+        case name if name == f"lost-{board}":
+            fail("ProbeError")
+        case "after":
+            while not script.with_name("failed").exists():
+                time.sleep(POLL_S)
+            emit(event="done")
         case _:
             emit(event="done")
 
 
 def main() -> None:
-    sys.stdin.readline()
+    board = json.loads(sys.stdin.readline())["instance"]["name"]
     for line in sys.stdin:
-        do(Path(json.loads(line)["image"]))
+        do(Path(json.loads(line)["image"]), board)
 
 
 if __name__ == "__main__":

@@ -11,23 +11,27 @@ import pytest
 from fqtbench.bench.job import Charge, FlashJob
 from fqtbench.bench.pool import MAX_ATTEMPTS, Pool, Task
 from fqtbench.board import BoardInstance, load_models
-from fqtbench.errors import BoardError, DeviceError, LinkError
+from fqtbench.errors import BoardError, DeviceError, LinkError, ProbeError, UsageError
 
 WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
-MODEL = load_models()["nrf52840"]
 DEADLINE_S = 60.0
 Events = list[tuple[str, str, dict[str, Any]]]
 
 
-def _pool(n_boards: int = 1) -> Pool:
+def _pool(n_boards: int = 1, *more: str) -> Pool:
+    """Return a pool of nRF52840s and of one board of each other model, all numbered."""
+    models = load_models()
     boards = [
-        BoardInstance(name=f"board-{i}", model="nrf52840", probe=str(i), serial="x") for i in range(n_boards)
+        BoardInstance(name=f"board-{i}", model=model, probe=str(i), serial="x")
+        for i, model in enumerate(["nrf52840"] * n_boards + list(more))
     ]
-    return Pool([Charge(instance=board, model=MODEL) for board in boards], WORKER)
+    return Pool([Charge(instance=board, model=models[board.model]) for board in boards], WORKER)
 
 
-def _task(folder: Path, script: str, name: str = "run 1", deadline_s: float = DEADLINE_S) -> Task:
-    return Task(name, "nrf52840", FlashJob(elf=Path("x"), image=folder / script), deadline_s)
+def _task(
+    folder: Path, script: str, name: str = "run 1", deadline_s: float = DEADLINE_S, model: str = "nrf52840"
+) -> Task:
+    return Task(name, model, FlashJob(elf=Path("x"), image=folder / script), deadline_s)
 
 
 def _run(pool: Pool, tasks: list[Task]) -> Events:
@@ -37,10 +41,19 @@ def _run(pool: Pool, tasks: list[Task]) -> Events:
     return events
 
 
-def _failing(pool: Pool, task: Task) -> tuple[Events, BaseException]:
+def _failing(pool: Pool, *tasks: Task) -> tuple[Events, BaseException]:
+    """Run tasks of which one fails; those of script ``after`` are done only after that."""
     events: Events = []
+
+    def listen(task: Task, board: str, event: dict[str, Any]) -> None:
+        events.append((task.name, board, event))
+        if event["event"] in ("retry", "lost"):
+            assert isinstance(task.job, FlashJob)
+            assert task.job.image is not None
+            task.job.image.with_name("failed").touch()
+
     with pytest.raises(BoardError) as caught, pool:
-        pool.run([task], lambda task, board, event: events.append((task.name, board, event)))
+        pool.run(tasks, listen)
     return events, caught.value
 
 
@@ -99,6 +112,60 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
     assert isinstance(error, DeviceError)
     assert str(error) == "run 1 on board board-0: no answer"
     assert [event["event"] for _, _, event in events].count("pid") == 1
+
+
+def _done(events: Events) -> dict[str, str]:
+    """Return the board on which each run was done."""
+    return {name: board for name, board, event in events if event["event"] == "done"}
+
+
+def test_a_board_that_fails_hands_its_run_to_another_one_of_its_model(tmp_path: Path) -> None:
+    """It gets no other run; all are done, and the failure is still told."""
+    tasks = [_task(tmp_path, "lost-board-0", "run 1"), _task(tmp_path, "after", "run 2")]
+    events, error = _failing(_pool(2), *tasks, _task(tmp_path, "ok", "run 3"))
+    assert isinstance(error, ProbeError)
+    assert str(error) == "run 1 on board board-0: no answer"
+    assert _done(events) == {f"run {i}": "board-1" for i in (1, 2, 3)}
+    assert [board for _, board, event in events if event["event"] == "retry"] == ["board-0"]
+    _assert_gone(events)
+
+
+def test_a_board_that_fails_stops_no_board_of_another_model(tmp_path: Path) -> None:
+    """What only it could do stays undone; the others do all of theirs, also what began after it failed."""
+    tasks = [_task(tmp_path, "lost-board-0", "run 1"), _task(tmp_path, "ok", "run 2")]
+    others = [_task(tmp_path, "after", f"run {i}", model="rp2040") for i in (3, 4)]
+    events, error = _failing(_pool(1, "rp2040"), *tasks, *others)
+    assert isinstance(error, ProbeError)
+    assert _done(events) == {"run 3": "board-1", "run 4": "board-1"}
+    lost = [(name, board, event["reason"]) for name, board, event in events if event["event"] == "lost"]
+    assert lost == [("run 1", "board-0", "run 1 on board board-0: no answer")]
+    _assert_gone(events)
+
+
+@pytest.mark.parametrize("script", ["silent", "crash"])
+def test_a_late_or_dying_worker_stops_no_other_board(tmp_path: Path, script: str) -> None:
+    other = _task(tmp_path, "after", "run 2", model="rp2040")
+    events, error = _failing(_pool(1, "rp2040"), _task(tmp_path, script, deadline_s=2.0), other)
+    assert "run 1 on board board-0" in str(error)
+    assert _done(events) == {"run 2": "board-1"}
+
+
+def test_every_board_that_failed_is_named(tmp_path: Path) -> None:
+    tasks = [_task(tmp_path, "device", "run 1"), _task(tmp_path, "crash", "run 2", model="rp2040")]
+    _, error = _failing(_pool(1, "rp2040"), *tasks)
+    assert str(error).startswith("2 boards failed: (")
+    assert "run 1 on board board-0: no answer" in str(error)
+    assert "run 2 on board board-1: its worker process ended" in str(error)
+    assert "\n" not in str(error)
+
+
+def test_what_no_board_can_help_ends_all_at_once(tmp_path: Path) -> None:
+    """The other board would be silent until its deadline."""
+    tasks = [_task(tmp_path, "silent", "run 1"), _task(tmp_path, "usage", "run 2", model="rp2040")]
+    began_s = time.monotonic()
+    with pytest.raises(UsageError, match="run 2 on board board-1"), _pool(1, "rp2040") as pool:
+        pool.run(tasks, lambda *_: None)
+    assert time.monotonic() - began_s < DEADLINE_S
 
 
 def test_ctrl_c_ends_every_worker(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 
 from fqtbench import errors
 from fqtbench.bench.job import AnyJob, Charge
-from fqtbench.errors import BoardError, FlashError, FqtbenchError, LinkError
+from fqtbench.errors import BoardError, FlashError, FqtbenchError, LinkError, UsageError
 
 Event = dict[str, Any]
 RETRYABLE: Final = (FlashError, LinkError)  # a loose plug, noise on a line; everything else would fail again
@@ -42,6 +42,7 @@ class Task:
     attempt: int = field(default=1, init=False)
 
 
+Listener = Callable[[Task, str, Event], None]
 _Events = queue.Queue[tuple["_Worker", Event | None]]
 
 
@@ -129,6 +130,9 @@ class Pool:
         self._argv = worker
         self._events: _Events = queue.Queue()
         self._workers: dict[str, _Worker] = {}
+        self._waiting: deque[Task] = deque()
+        self._lost: dict[str, FqtbenchError] = {}
+        self._tell: Listener = _ignore
 
     def __enter__(self) -> Self:
         return self
@@ -144,65 +148,81 @@ class Pool:
         for worker in workers:
             worker.end(deadline_s)
 
-    def run(self, tasks: Iterable[Task], on_event: Callable[[Task, str, Event], None]) -> None:
+    def run(self, tasks: Iterable[Task], on_event: Listener) -> None:
         """Do all tasks, in their order, on as many boards as there are; `on_event` gets (task, board, event).
 
-        The event ``done`` comes once for each task. A failure that may pass is tried again on a fresh worker, after an
-        event ``retry``; any other is raised, and the tasks in flight are abandoned.
+        The event ``done`` comes once for each task that was done. A failure that may pass is tried again on a fresh
+        worker; at any other the board is given up, and its task goes to another board of that model. Both come as an
+        event ``retry``; where no such board is left and others are at work, the event is ``lost``. When these have
+        done what they can, the failures are raised as one error. A UsageError, which no board can help, is raised at
+        once, and the tasks in flight are abandoned.
         """
-        waiting = deque(tasks)
-        self._assign(waiting)
-        while any(worker.task for worker in self._workers.values()):
+        self._waiting, self._lost, self._tell = deque(tasks), {}, on_event
+        self._assign()
+        while self._at_work():
             try:
                 worker, event = self._events.get(timeout=self._patience_s())
             except queue.Empty:
-                self._check_deadlines()
-                continue
-            task = worker.task
-            if task is None or self._workers.get(worker.board) is not worker:
-                continue
-            if event is None:
-                raise BoardError(f"{task.name} on board {worker.board}: {worker.obituary()}")
-            if event["event"] == "error":
-                self._fail_or_retry(worker, task, event, waiting, on_event)
+                pass
             else:
-                if event["event"] == "done":
-                    worker.task = None
-                on_event(task, worker.board, event)
-            self._assign(waiting)
+                self._take(worker, event)
             self._check_deadlines()
-        if waiting:
-            raise BoardError(f"no board of model {waiting[0].model} is there for {waiting[0].name}")
+            self._assign()
+        if self._lost:
+            raise _together(list(self._lost.values()))
+        if self._waiting:
+            raise BoardError(
+                f"no board of model {self._waiting[0].model} is there for {self._waiting[0].name}"
+            )
 
-    def _assign(self, waiting: "deque[Task]") -> None:
+    def _at_work(self) -> bool:
+        return any(worker.task is not None for worker in self._workers.values())
+
+    def _assign(self) -> None:
         for charge in self._charges:
             name = charge.instance.name
-            if name in self._workers and self._workers[name].task is not None:
+            if name in self._lost or (name in self._workers and self._workers[name].task is not None):
                 continue
-            task = next((task for task in waiting if task.model == charge.model.name), None)
+            task = next((task for task in self._waiting if task.model == charge.model.name), None)
             if task is None:
                 continue
-            waiting.remove(task)
+            self._waiting.remove(task)
             if name not in self._workers:
                 self._workers[name] = _Worker(charge, self._events, self._argv)
             self._workers[name].start(task)
 
-    def _fail_or_retry(
-        self,
-        worker: _Worker,
-        task: Task,
-        event: Event,
-        waiting: "deque[Task]",
-        on_event: Callable[[Task, str, Event], None],
-    ) -> None:
-        error = _as_exception(f"{task.name} on board {worker.board}", event)
-        if not isinstance(error, RETRYABLE) or task.attempt >= MAX_ATTEMPTS:
+    def _take(self, worker: _Worker, event: Event | None) -> None:
+        if self._workers.get(worker.board) is not worker:
+            return
+        task = worker.task
+        if task is None:
+            if event is None:  # it died with nothing to do: the board's next task starts a fresh one
+                self._end(worker)
+        elif event is None:
+            self._fail(worker, task, BoardError(f"{_what(task, worker)}: {worker.obituary()}"))
+        elif event["event"] == "error":
+            self._fail(worker, task, _as_exception(_what(task, worker), event))
+        else:
+            if event["event"] == "done":
+                worker.task = None
+            self._tell(task, worker.board, event)
+
+    def _fail(self, worker: _Worker, task: Task, error: FqtbenchError) -> None:
+        if isinstance(error, UsageError):
             raise error
+        self._end(worker)
+        if not isinstance(error, RETRYABLE) or task.attempt >= MAX_ATTEMPTS:
+            self._lost[worker.board] = error
+        if any(c.model.name == task.model and c.instance.name not in self._lost for c in self._charges):
+            task.attempt += 1
+            self._waiting.appendleft(task)
+            self._tell(task, worker.board, {"event": "retry", "attempt": task.attempt, "reason": str(error)})
+        elif self._at_work():
+            self._tell(task, worker.board, {"event": "lost", "reason": str(error)})
+
+    def _end(self, worker: _Worker) -> None:
         del self._workers[worker.board]
         worker.end(time.monotonic() + _END_DEADLINE_S)
-        task.attempt += 1
-        on_event(task, worker.board, {"event": "retry", "attempt": task.attempt, "reason": str(error)})
-        waiting.appendleft(task)
 
     def _patience_s(self) -> float:
         """Seconds until the next deadline; never long, so that Ctrl-C is noticed on every system."""
@@ -211,12 +231,33 @@ class Pool:
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
-        for worker in self._workers.values():
+        for worker in list(self._workers.values()):
             if worker.task is not None and now >= worker.late_at_s:
-                raise BoardError(
-                    f"{worker.task.name} on board {worker.board}: not done within its deadline of "
-                    f"{worker.task.deadline_s:g} s, ended; is the board alive, or is `deadline_s` too short?"
+                message = (
+                    f"{_what(worker.task, worker)}: not done within its deadline of {worker.task.deadline_s:g} s, "
+                    "ended; is the board alive, or is `deadline_s` too short?"
                 )
+                self._fail(worker, worker.task, BoardError(message))
+
+
+def _ignore(task: Task, board: str, event: Event) -> None:
+    pass
+
+
+def _what(task: Task, worker: _Worker) -> str:
+    return f"{task.name} on board {worker.board}"
+
+
+def _together(failures: Sequence[FqtbenchError]) -> FqtbenchError:
+    """Return one error for those of several boards."""
+    if len(failures) == 1:
+        return failures[0]
+    said = "; ".join(f"({number}) {failure}" for number, failure in enumerate(failures, 1))
+    error = BoardError(f"{len(failures)} boards failed: {said}")
+    for failure in failures:
+        for note in getattr(failure, "__notes__", ()):
+            error.add_note(note)
+    return error
 
 
 def _as_exception(what: str, event: Event) -> FqtbenchError:

@@ -54,7 +54,8 @@ class Order:
 def run_suite(order: Order, observer: Observer, worker: Sequence[str] = WORKER) -> int:
     """Run what of the suite isn't recorded yet; returns the number of runs recorded now.
 
-    Whatever ends it, a run that was recorded stays so.
+    A board that fails stops no other one; its error is raised when these are done. Whatever ends it, a run that was
+    recorded stays so.
     """
     used = {board.model: order.models[board.model] for board in order.boards}
     n_runs = len(order.suite.variants) * len(used)
@@ -110,7 +111,7 @@ class _Session:
     def _on_event(self, task: Task, board: str, event: dict[str, Any]) -> None:
         run = self._runs[task.name]
         match event["event"]:
-            case "retry":
+            case "retry" | "lost":
                 self._recorders.pop(task.name, None)
             case "done":
                 self._commit(self._recorders.pop(task.name), task)
@@ -182,4 +183,6 @@ class _Session:
         n_safe = len(self._store.committed)
         if n_safe == 0:
             return ""
+        if n_safe == n_runs:
+            return f" (all {n_runs} runs are recorded in {self._store.folder})"
         return f" ({n_safe} of {n_runs} runs are recorded in {self._store.folder}; go on by --resume)"
