@@ -17,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 
 from fqtbench.bench.firmware import load_firmware
 from fqtbench.bench.job import Charge, FlashJob
+from fqtbench.bench.lock import ProbeLock
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.board import BoardInstance, load_models
 from fqtbench.experiment import journal
@@ -103,6 +104,34 @@ def test_several_boards_at_once_learn_the_same_weights(tmp_path: Path) -> None:
         assert show(value) in page
 
 
+def test_a_missing_board_stops_no_other_one(tmp_path: Path, suite: Path) -> None:
+    """The exit code tells; with a board that is there, --resume does what is left."""
+    bench = bench_file(tmp_path, probe="000000001", serial="/dev/null", model="rp2040")
+    boards = ("--board", "desk", "--board", "host")
+    done = _run(suite, tmp_path / "out", "--bench", str(bench), *boards, "--json")
+    _assert_one_line(done, 3, r"board desk: .*000000001.*\(1 of 2 runs are recorded in .*--resume\)")
+    assert [run["board"] for run in json.loads(done.stdout)["runs"]] == ["host"]
+    assert (tmp_path / "out" / "report.html").is_file()
+
+    boards = ("--board", "virtual-rp2040", "--board", "host")
+    done = _run(suite, tmp_path / "out", *boards, "--resume")
+    assert done.returncode == 0, done.stderr
+    names = [run.description["board"]["name"] for run in load_results(tmp_path / "out").runs]
+    assert names == ["virtual-rp2040", "host"]
+
+
+def test_a_locked_board_stops_no_other_one(tmp_path: Path, suite: Path, board: dict[str, Any]) -> None:
+    """Somebody else uses its probe."""
+    bench = bench_file(tmp_path, probe=board["probe"], serial=board["serial"], model="nrf52840")
+    with ProbeLock(board["probe"], "theirs"):
+        done = _run(
+            suite, tmp_path / "out", "--bench", str(bench), "--board", "desk", "--board", "virtual-rp2040"
+        )
+    _assert_one_line(done, 3, rf"board desk: probe {board['probe']} is in use by .*theirs")
+    (run,) = load_results(tmp_path / "out").runs
+    assert run.description["board"]["name"] == "virtual-rp2040"
+
+
 def test_a_kill_leaves_no_process_and_resume_completes(tmp_path: Path, suite: Path) -> None:
     marker = uuid.uuid4().hex
     process = subprocess.Popen(
@@ -122,7 +151,9 @@ def test_a_kill_leaves_no_process_and_resume_completes(tmp_path: Path, suite: Pa
 
 
 def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
-    suite = suites.write(tmp_path, suites.tiny(training=suites.TINY["training"] | {"epochs": 1000}))
+    boards = ["virtual-nrf52840", "virtual-rp2040"]
+    training = suites.TINY["training"] | {"epochs": 1000}
+    suite = suites.write(tmp_path, suites.tiny(boards=boards, training=training))
     marker = uuid.uuid4().hex
     process = subprocess.Popen(
         _command(suite, tmp_path / "out"),
@@ -131,7 +162,11 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
         text=True,
     )
     assert process.stderr is not None
-    assert any("epoch 1" in line for line in process.stderr)
+    seen: set[str] = set()
+    for line in process.stderr:
+        seen |= {board for board in boards if f"on {board}: epoch" in line}
+        if len(seen) == len(boards):
+            break
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130

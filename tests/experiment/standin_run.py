@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fqtbench.board import BoardInstance, load_models
 from fqtbench.errors import FqtbenchError
@@ -20,10 +20,14 @@ from fqtbench.experiment.spec import load_suite
 WORKER = (sys.executable, str(Path(__file__).with_name("standin_worker.py")))
 
 
+# Locks hold for the whole computer: tests in another process, or another clone, have boards of their own.
+_OWNER: Final = f"{Path(__file__).parent}:{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+
+
 def boards(n: int = 2) -> list[BoardInstance]:
     """Return `n` boards that need no hardware."""
     return [
-        BoardInstance(name=f"stand-in-{i}", model="nrf52840", probe=f"none-{i}", serial="none")
+        BoardInstance(name=f"stand-in-{i}", model="nrf52840", probe=f"{_OWNER}:{i}", serial="none")
         for i in range(n)
     ]
 

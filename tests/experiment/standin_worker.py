@@ -75,7 +75,8 @@ class StandInAccess:
 
     def __init__(self, charge: Charge, emit: Emit) -> None:
         self._supply, self._emit = charge.model.supply, emit
-        self._probe = f"stand-in:{charge.instance.name}"
+        assert charge.instance.probe is not None
+        self._probe = charge.instance.probe
         self._lock = ProbeLock(self._probe, charge.instance.name)
         self._held = False
 

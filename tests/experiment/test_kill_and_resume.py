@@ -62,7 +62,8 @@ def _assert_locks_free(folder: Path) -> None:
         with FileLock(folder / ".lock", timeout=DEADLINE_S):
             pass
     for board in boards():
-        with ProbeLock(f"stand-in:{board.name}", board.name, patience_s=DEADLINE_S):
+        assert board.probe is not None
+        with ProbeLock(board.probe, board.name, patience_s=DEADLINE_S):
             pass
 
 
