@@ -28,6 +28,9 @@ class DeafLine:
     def send(self, data: bytes) -> None:
         self.sent += data
 
+    def unpublish(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -70,3 +70,11 @@ def test_a_link_that_another_board_has_taken_over_is_left_to_it(tmp_path: Path) 
     assert link.is_symlink()
     second.close()
     assert not os.path.lexists(link)
+
+
+def test_a_closed_line_leaves_no_descriptor() -> None:
+    line = PtyLine()
+    (descriptor,) = line.readers()
+    line.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

@@ -117,7 +117,7 @@ class Server:
         """Remove what was published; keep the flash if asked to. Only the first call does anything."""
         if not self._closed.acquire(blocking=False):
             return
-        self.line.close()
+        self.line.unpublish()
         if self._flash_file is not None:
             self._flash_file.write_bytes(self.chip.read_memory(self._flash.base, self._flash.size))
         if self._stats:

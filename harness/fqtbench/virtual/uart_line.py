@@ -28,6 +28,9 @@ class Line(Protocol):
     def send(self, data: bytes) -> None:
         """Hand bytes to the host; what it doesn't fetch is kept up to a megabyte."""
 
+    def unpublish(self) -> None:
+        """Remove what was published; callable from another thread, just before the process ends."""
+
     def close(self) -> None:
         """Close, and remove what was published."""
 
@@ -91,12 +94,18 @@ class PtyLine:
                 return
             del self._pending[:sent]
 
-    def close(self) -> None:
+    def unpublish(self) -> None:
         """Remove the link, unless another board has taken the name."""
         if self._link.is_symlink() and str(self._link.readlink()) == self._name:
             self._link.unlink(missing_ok=True)
         if self._folder is not None:
             self._folder.rmdir()
+
+    def close(self) -> None:
+        """Remove the link, close both ends."""
+        self.unpublish()
+        os.close(self._master)
+        os.close(self._slave)
 
 
 class TcpLine:
@@ -171,6 +180,9 @@ class TcpLine:
             self._client.close()
         self._client = None
         self._pending.clear()
+
+    def unpublish(self) -> None:
+        """Nothing outlives the process."""
 
     def close(self) -> None:
         """Close both sockets."""
