@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from fqtbench.board import BoardInstance, load_models
+from fqtbench.board import BoardInstance, Origin, load_models
 from fqtbench.errors import FqtbenchError
 from fqtbench.experiment.plan import Run
 from fqtbench.experiment.runner import Order, run_suite
@@ -24,10 +24,12 @@ WORKER = (sys.executable, str(Path(__file__).with_name("standin_worker.py")))
 _OWNER: Final = f"{Path(__file__).parent}:{os.environ.get('PYTEST_XDIST_WORKER', '')}"
 
 
-def boards(n: int = 2) -> list[BoardInstance]:
+def boards(n: int = 2, cycles: Origin = "modelled") -> list[BoardInstance]:
     """Return `n` boards that need no hardware."""
     return [
-        BoardInstance(name=f"stand-in-{i}", model="nrf52840", probe=f"{_OWNER}:{i}", serial="none")
+        BoardInstance(
+            name=f"stand-in-{i}", model="nrf52840", probe=f"{_OWNER}:{i}", serial="none", cycles=cycles
+        )
         for i in range(n)
     ]
 

@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 from fqtbench.cli import app
 from fqtbench.errors import ResultError, UsageError
+from fqtbench.experiment.metrics import plus_minus
 from fqtbench.profile.diff import changes
 from fqtbench.profile.folder import write_folder
 from fqtbench.profile.model import FILE_NAME, Profile, Stack, read_profile
 from fqtbench.profile.tables import changes_table
+from fqtbench.virtual.timing.cortex_m4 import UNCERTAINTY
 from tests.profile.conftest import STEPS, Taken, suite_file
 
 
@@ -30,6 +32,7 @@ def test_the_command_gives_the_same_profile_again(mini_batch: Taken, tmp_path: P
     options = ("--steps", str(STEPS), "--after", "2", "--board", "virtual-nrf52840", "--out", str(out))
     shown = _fqtbench("profile", str(suite), *options)
     assert "2:conv2d" in shown
+    assert f"modelled{plus_minus(UNCERTAINTY)}, mean of" in shown
     assert mini_batch[0].functions[0].name in shown
     first, second = mini_batch[0], read_profile(out)
     for part in ("subject", "layers", "rest", "device", "memory"):
@@ -45,6 +48,11 @@ def _phases(profile: Profile) -> list[Stack]:
 def folder(mini_batch: Taken, tmp_path: Path) -> Path:
     write_folder(*mini_batch, tmp_path / "profile")
     return tmp_path / "profile"
+
+
+@pytest.mark.parametrize("name", ["flame.svg", "blocks.txt"])
+def test_cycles_stand_beside_what_their_model_states_of_itself(folder: Path, name: str) -> None:
+    assert f"(modelled{plus_minus(UNCERTAINTY)}" in (folder / name).read_text()
 
 
 def test_what_is_written_is_read_back(mini_batch: Taken, folder: Path) -> None:

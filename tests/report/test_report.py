@@ -1,22 +1,26 @@
 """Promise: a report is drawn from the results folder alone, opens offline, and says origin and unit of everything."""
 
+import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from fqtbench.console import summary
 from fqtbench.errors import ResultError
-from fqtbench.experiment.metrics import METRICS
+from fqtbench.experiment.metrics import BY_NAME, METRICS, Source, show, show_number
 from fqtbench.experiment.results import load_results
 from fqtbench.experiment.runner import run_suite
 from fqtbench.report import write_report
 from fqtbench.report.figures import draw_all
 from tests.experiment import suites
-from tests.experiment.standin_run import WORKER, Printer, order
+from tests.experiment.standin_run import WORKER, Printer, boards, order
 
 FIGURES = ("accuracy", "loss", "latency", "memory", "trade_off_energy", "trade_off_latency")
 PNG_MAGIC = b"\x89PNG\r\n"
@@ -45,7 +49,9 @@ def test_every_axis_has_unit_and_origin(folder: Path) -> None:
             labels = [axes.get_xlabel(), axes.get_ylabel()]
             quantities = [label for label in labels if label not in ("", "Epoch", "Training samples seen")]
             assert quantities
-            assert all(re.search(r"\(\S+, (measured|modelled)\)$", label) for label in quantities), quantities
+            for label in quantities:
+                stated = " ±7%" if label.startswith("Time") else ""
+                assert re.search(rf"\(\S+, (measured|modelled{stated})\)$", label), label
 
 
 def test_the_page_needs_no_network_and_names_every_metric(folder: Path) -> None:
@@ -99,6 +105,33 @@ def test_origins_are_those_of_board_and_monitor(folder: Path) -> None:
     for run in load_results(folder).runs:
         assert {run.metrics[name].origin for name in ("step_s", "step_j")} == {"modelled"}
         assert {run.metrics[name].origin for name in ("test_accuracy", "ram_bytes")} == {"measured"}
+
+
+def test_every_modelled_latency_stands_beside_what_its_model_states(folder: Path) -> None:
+    """Beside nothing else: energy has its own model, and counts are exact."""
+    results = load_results(folder)
+    page = (folder / "report.html").read_text()
+    screen = Console(width=200, record=True, file=io.StringIO())
+    screen.print(summary(results))
+    shown = screen.export_text()
+    for run in results.runs:
+        for metric in run.metrics.values():
+            latency = BY_NAME[metric.name].source is Source.CYCLES
+            assert ("±7%" in show(metric)) == latency
+            assert f">{show(metric)}<" in page
+        for name in ("forward_s", "backward_s", "update_s"):
+            assert re.search(rf"{re.escape(show_number(run.metrics[name]))}( ms)? ±7%", shown)
+
+
+def test_a_measured_latency_stands_alone(tmp_path: Path) -> None:
+    suite = suites.write(tmp_path, suites.tiny())
+    run_suite(replace(order(suite, tmp_path / "out"), boards=boards(1, "measured")), Printer(), WORKER)
+    page = write_report(tmp_path / "out").read_text()
+    (run,) = load_results(tmp_path / "out").runs
+    assert run.metrics["step_s"].origin == "measured"
+    cells = re.findall(r"<td[^>]*>([^<]*)", page)
+    assert show(run.metrics["step_s"]) in cells
+    assert not [cell for cell in cells if "±" in cell]
 
 
 def test_names_from_a_suite_are_escaped(tmp_path: Path) -> None:

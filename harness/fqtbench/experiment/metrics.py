@@ -184,4 +184,12 @@ def show_number(value: MetricValue) -> str:
 
 def show_uncertainty(value: MetricValue) -> str:
     """Return " ±6%", or nothing where there is no uncertainty."""
-    return "" if value.uncertainty is None else f" ±{100 * value.uncertainty:.0f}%"
+    return plus_minus(value.uncertainty)
+
+
+def plus_minus(*fractions: float | None) -> str:
+    """Return the range of these uncertainties in percent, " ±1 to 25%"; nothing where none is stated."""
+    stated = sorted(100 * fraction for fraction in fractions if fraction is not None)
+    if not stated:
+        return ""
+    return f" ±{' to '.join(dict.fromkeys(f'{percent:.3g}' for percent in (stated[0], stated[-1])))}%"

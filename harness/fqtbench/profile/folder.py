@@ -17,7 +17,7 @@ from fqtbench.profile.symbols import FirmwareMap
 def write_folder(profile: Profile, firmware: FirmwareMap, folder: Path) -> None:
     """Write all files; ResultError where the folder can't be written."""
     subject = profile.subject
-    title = f"{subject.run} on {subject.board}: {profile.cycles / subject.steps:,.0f} cycles a step ({subject.origin})"
+    title = f"{subject.run} on {subject.board}: {profile.cycles / subject.steps:,.0f} cycles a step ({subject.counted})"
     files = {
         FILE_NAME: profile.model_dump_json(indent=1),
         "layers.csv": _csv(_layer_rows(profile)),

@@ -22,7 +22,7 @@ def listing(profile: Profile, firmware: FirmwareMap) -> str:
     steps = profile.subject.steps
     lines = [
         f"{profile.subject.run} on {profile.subject.board}: {steps} training steps, {profile.cycles} cycles "
-        f"({profile.subject.origin}, {profile.subject.timing_model_id})",
+        f"({profile.subject.counted}, {profile.subject.timing_model_id})",
         "block: address, executions, cycles of all of them, cycles and instructions of one",
     ]
     for name, group in groupby(blocks, key=lambda b: b.function):

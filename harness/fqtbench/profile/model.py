@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fqtbench.board import Origin
 from fqtbench.errors import ResultError
+from fqtbench.experiment.metrics import plus_minus
 
 FORMAT: Final = 1
 FILE_NAME: Final = "profile.json"
@@ -90,7 +91,10 @@ class Memory(_Strict):
 
 
 class Subject(_Strict):
-    """What was profiled: `steps` training steps, `after` others."""
+    """What was profiled: `steps` training steps, `after` others.
+
+    `cycles_uncertainty`: the fraction by which a chip's cycles may differ, as the model that counts them states it.
+    """
 
     suite: Text
     run: Text
@@ -99,12 +103,18 @@ class Subject(_Strict):
     clock_hz: Annotated[int, Field(ge=1)]
     origin: Origin
     timing_model_id: Text | None
+    cycles_uncertainty: Annotated[float, Field(ge=0, le=1)] | None = None
     firmware_sha256: Text
     build_id: Text
     image_sha256: Text
     after: Count
     steps: Annotated[int, Field(ge=1, lt=1 << 31)]
     batch: Annotated[int, Field(ge=1, lt=1 << 31)]
+
+    @property
+    def counted(self) -> str:
+        """Where the cycles come from, with what is stated of them: "modelled ±6%"."""
+        return self.origin + plus_minus(self.cycles_uncertainty)
 
 
 class Device(_Strict):

@@ -18,7 +18,7 @@ _DASH: Final = "–"
 def layers_table(profile: Profile) -> Table:
     """Return layers × phases: cycles a step, and per multiply-accumulate."""
     subject = profile.subject
-    what = f"cycles a step, and per MAC; {subject.origin}, mean of {subject.steps} steps"
+    what = f"cycles a step, and per MAC; {subject.counted}, mean of {subject.steps} steps"
     title = f"{subject.run} on {subject.board}: {what}"
     table = Table("layer", box=box.SIMPLE_HEAD, title=title, title_justify="left")
     for phase in Phase:

@@ -113,6 +113,7 @@ def _profile(request: Request, run: Run, firmware: FirmwareMap, events: dict[str
             clock_hz=clock_hz,
             origin=attached["cycles"],
             timing_model_id=attached["timing_model_id"],
+            cycles_uncertainty=attached["cycles_uncertainty"],
             firmware_sha256=run.firmware.sha256,
             build_id=run.firmware.build_id,
             image_sha256=run.compiled.sha256,

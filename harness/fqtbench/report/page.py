@@ -10,7 +10,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from fqtbench.errors import ResultError
-from fqtbench.experiment.metrics import BY_NAME, METRICS, Metric, show, show_number, show_uncertainty
+from fqtbench.experiment.metrics import (
+    BY_NAME,
+    METRICS,
+    Metric,
+    plus_minus,
+    show,
+    show_number,
+    show_uncertainty,
+)
 from fqtbench.experiment.results import RunResult, SuiteResults, load_results, summary_table
 from fqtbench.experiment.store import write_durably
 from fqtbench.report import style
@@ -124,9 +132,8 @@ def _instruments(d: dict[str, Any]) -> dict[str, str]:
 
 
 def _counter(d: dict[str, Any]) -> str:
-    stated = d["board"].get("cycles_uncertainty")
     model = d["timing_model_id"] or "none, a counter"
-    return f"{d['board']['cycles']}; timing model: {model}" + (f", ±{100 * stated:.0f}%" if stated else "")
+    return f"{d['board']['cycles']}; timing model: {model}{plus_minus(d['board'].get('cycles_uncertainty'))}"
 
 
 def _provenance(run: RunResult) -> dict[str, str]:

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fqtbench.experiment.metrics import MetricValue
+from fqtbench.experiment.metrics import MetricValue, plus_minus
 
 # Okabe and Ito, "Color Universal Design" (2008), without yellow, which is faint on white.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -82,9 +82,7 @@ def legend_beside(axes: Axes, n_entries: int) -> None:
 def label_of(values: Iterable[MetricValue]) -> str:
     """Return the origins of figures, with the uncertainty that their models state: "modelled ±1 to 25%"."""
     known = list(values)
-    stated = sorted({100 * v.uncertainty for v in known if v.uncertainty is not None})
-    spread = f" ±{' to '.join(f'{s:.0f}' for s in dict.fromkeys((stated[0], stated[-1])))}%" if stated else ""
-    return origins(value.origin for value in known) + spread
+    return origins(value.origin for value in known) + plus_minus(*(value.uncertainty for value in known))
 
 
 def origins(values: Iterable[str]) -> str:
