@@ -104,7 +104,7 @@ class Progress:
                 self._say(f"{run.name} on {board}: attempt {event['attempt']}, because: {event['reason']}")
             case "lost":
                 self._bars.remove_task(self._runs.pop(run.run_id))
-                self._say(f"{run.name} on {board}: failed: {event['reason']}; the other boards go on")
+                self._say(f"failed: {event['reason']}; the other boards go on")
 
     def recorded(self, run: Run, board: str, result: dict[str, Any]) -> None:
         """Count a recorded run."""

@@ -128,6 +128,7 @@ def test_a_locked_board_stops_no_other_one(tmp_path: Path, suite: Path, board: d
             suite, tmp_path / "out", "--bench", str(bench), "--board", "desk", "--board", "virtual-rp2040"
         )
     _assert_one_line(done, 3, rf"board desk: probe {board['probe']} is in use by .*theirs")
+    assert re.search(r"^failed: board desk: .*; the other boards go on$", done.stderr, re.MULTILINE)
     (run,) = load_results(tmp_path / "out").runs
     assert run.description["board"]["name"] == "virtual-rp2040"
 
