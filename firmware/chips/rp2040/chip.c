@@ -28,10 +28,10 @@ static void read_reset_reason(void)
     uint32_t reason;
     if ((fault & RESET_FAULT_MASK) == (RESET_FAULT & RESET_FAULT_MASK))
         reason = CHIP_RESET_SOFTWARE | (fault & ~RESET_FAULT_MASK) << CHIP_RESET_EXCEPTION_SHIFT;
-    else if ((watchdog & WATCHDOG_REASON_TIMER) != 0)
-        reason = CHIP_RESET_WATCHDOG;
     else if (WATCHDOG_SCRATCH0 == RESET_RUNNING || (watchdog & WATCHDOG_REASON_FORCE) != 0)
         reason = CHIP_RESET_SOFTWARE; /* the chip's flags below are those of an earlier reset */
+    else if ((watchdog & WATCHDOG_REASON_TIMER) != 0)
+        reason = CHIP_RESET_WATCHDOG; /* also how the boot ROM starts what came over USB */
     else if ((chip & VREG_AND_CHIP_RESET_CHIP_RESET_HAD_PSM_RESTART) != 0)
         reason = CHIP_RESET_DEBUG;
     else if ((chip & VREG_AND_CHIP_RESET_CHIP_RESET_HAD_RUN) != 0)
@@ -59,6 +59,7 @@ void chip_start(void)
     bits_clear(&RESETS_RESET, OWN_BLOCKS | RESETS_RESET_SYSINFO);
     while ((RESETS_RESET_DONE & OWN_BLOCKS) != OWN_BLOCKS)
         continue;
+    TIMER_DBGPAUSE = TIMER_DBGPAUSE_DBG0; /* not while a debugger has left the other core halted */
     SIO_GPIO_OUT_CLR = TRIGGER_BIT;
     SIO_GPIO_OE_SET = TRIGGER_BIT;
     IO_BANK0_GPIO2_CTRL = IO_BANK0_GPIO2_CTRL_FUNCSEL_SIO_2;

@@ -83,6 +83,9 @@ static void stop_receiver(void)
     DMA_CHAN_ABORT = channels;
     while ((DMA_CHAN_ABORT & channels) != 0) /* what is on the bus still ends (RP 2.5.5.3) */
         continue;
+    /* The abort's bit is cleared before that end, which then sets INTR (erratum RP2040-E13). */
+    while (((DMA_CH0_CTRL_TRIG | DMA_CH1_CTRL_TRIG) & DMA_CH0_CTRL_TRIG_BUSY) != 0)
+        continue;
     while ((UART0_UARTFR & UART0_UARTFR_RXFE) == 0)
         (void)UART0_UARTDR;
 }

@@ -142,6 +142,8 @@ void port_rts(bool asserted)
  * that a byte that came between two of its pieces is not slept over. */
 void chip_wait(bool may_sleep)
 {
+    if ((USART3_SR & USART3_SR_ORE) != 0) /* until DR has been read nothing more is received (RM 30.3.3) */
+        (void)USART3_DR;
     if (may_sleep && (EXTI_PR & RX_EDGE) == 0) {
         NVIC_ICPR(EXTI_INTERRUPT_EXTI9_5) = NVIC_BIT(EXTI_INTERRUPT_EXTI9_5);
         core_dsb();
