@@ -41,7 +41,7 @@ static void stop_watchdogs(void)
 static void read_reset_reason(void)
 {
     const uint32_t flags = SRC_SRSR, fault = SRC_GPR5;
-    SRC_SRSR = flags; /* written ones clear; the flags accumulate otherwise */
+    SRC_SRSR = flags & ~SRC_SRSR_TEMPSENSE_RST_B; /* written ones clear, but that one a zero; else they accumulate */
     const bool faulted = (fault & RESET_FAULT_MASK) == (RESET_FAULT & RESET_FAULT_MASK);
     uint32_t reason = 0, known = 0;
     const uint32_t map[][2] = {

@@ -26,8 +26,8 @@ static void await(volatile uint32_t *reg, uint32_t bits, uint32_t value)
 /* So that PLL and dividers can change: the core and its buses run from the crystal itself. */
 static void leave_pll(void)
 {
-    CCM_CBCDR &= ~CCM_CBCDR_PERIPH_CLK2_PODF;
     CCM_CBCMR = (CCM_CBCMR & ~CCM_CBCMR_PERIPH_CLK2_SEL) | CCM_CBCMR_PERIPH_CLK2_SEL_PERIPH_CLK2_SEL_1;
+    CCM_CBCDR &= ~CCM_CBCDR_PERIPH_CLK2_PODF;
     CCM_CBCDR |= CCM_CBCDR_PERIPH_CLK_SEL;
     await(&CCM_CDHIPR, CCM_CDHIPR_PERIPH_CLK_SEL_BUSY, 0);
 }

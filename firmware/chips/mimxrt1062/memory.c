@@ -69,6 +69,7 @@ static void start_caches(void)
     if ((SCB_CCR & SCB_CCR_IC) == 0) {
         ICIALLU = 0;
         core_dsb();
+        core_isb();
         SCB_CCR |= SCB_CCR_IC;
     }
     if ((SCB_CCR & SCB_CCR_DC) == 0) {

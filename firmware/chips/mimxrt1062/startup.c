@@ -15,7 +15,7 @@
 /* FlexRAM's 16 banks of 32 KB, the lowest bits for the first: 1 OCRAM, 2 DTCM, 3 ITCM (RM, IOMUXC_GPR, GPR17). */
 #define FLEXRAM_BANKS 0x55AAAAFFu /* 4 ITCM, 8 DTCM, 4 OCRAM */
 #define FLEXRAM_TCM_SIZES (IOMUXC_GPR_GPR14_CM7_CFGITCMSZ_CM7_CFGITCMSZ_8 | IOMUXC_GPR_GPR14_CM7_CFGDTCMSZ_CM7_CFGDTCMSZ_9)
-/* Both TCMs on, banks as above; bit 21 is reserved and set after reset. */
+/* Both TCMs on, banks as above; the upper bits are where the core finds its vectors after a reset: the boot ROM. */
 #define FLEXRAM_SELECT (0x00200003u | IOMUXC_GPR_GPR16_FLEXRAM_BANK_CFG_SEL)
 
 #define IN_FLASH __attribute__((section(".startup"), used, noreturn, optimize("no-tree-loop-distribute-patterns")))
@@ -94,6 +94,7 @@ IN_FLASH void start(void)
     SCB_CPACR |= SCB_CPACR_FPU;
     core_dsb();
     core_isb();
+    SYST_CSR = 0; /* the boot ROM may have used it; pending for ever, it would end each WFI */
     memory_start();
     main();
     for (;;)
