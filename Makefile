@@ -34,7 +34,7 @@ firmware: $(VENV)/.dev
 
 # Make the committed figures again: the two suites, every promise, the README's table. Commit first: it clones.
 results: $(VENV)/.dev
-	@for name in suites uart speed flash disturbance kills clean_clone readme; do \
+	@for name in suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills clean_clone readme; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # The accuracy studies on the board `host`, an hour and a half on one core.

@@ -7,12 +7,27 @@ byte, and a frame costs a few events instead of one a byte.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from fqtbench.virtual.flow import Flow
 from fqtbench.virtual.schedule import Event, Schedule
 
 BITS_PER_BYTE: Final = 10  # start, 8 data, stop
+
+
+class Pins(Protocol):
+    """What a UART needs of a chip's pins."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the RX pin leads to the UART."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether a falling edge of the RX pin would make a difference."""
+
+    def fall(self) -> None:
+        """A falling edge on the RX pin."""
 
 
 class SerialPort(ABC):
@@ -104,6 +119,10 @@ class SerialPort(ABC):
         if self._started >= len(self._frame):
             return None
         return self._frame_at + self._started * self.byte_cycles()
+
+    def _arrival_of(self, n: int) -> int | None:
+        """Return the cycle at which `n` more bytes will have arrived; None for none."""
+        return self._frame_at + (self._delivered + n) * self.byte_cycles() if n else None
 
     def _arrives(self) -> None:
         self._arrival = None

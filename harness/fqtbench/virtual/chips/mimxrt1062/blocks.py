@@ -76,10 +76,6 @@ class Dcdc(PlainRegisters):
         """Return a register."""
         return super().read(offset) | (self._SETTLED if offset == 0 else 0)
 
-    def millivolts(self) -> int:
-        """Return VDD_SOC."""
-        return 800 + 25 * (super().read(0xC) & 0x1F)
-
 
 class ResetController:
     """SRC: why the chip was reset, how it boots, and registers that only power-on clears (RM, SRC)."""

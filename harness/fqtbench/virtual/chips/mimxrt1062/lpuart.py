@@ -152,8 +152,7 @@ class Lpuart(SerialPort):
         start = self._next_start_bit()
         if self._registers[BAUD] & BAUD_RXEDGIE and start is not None:
             return start
-        room = self._dma.room(self._rx_request)
-        return self._frame_at + (self._delivered + min(room, left)) * self.byte_cycles() if room else None
+        return self._arrival_of(min(self._dma.room(self._rx_request), left))
 
     # -- transmitter -----------------------------------------------------------------------------------------
 

@@ -56,10 +56,6 @@ class Resets:
         self._held = self._ALL
         self._watchdog = 0
 
-    def held(self, bit: int) -> bool:
-        """Whether a block is in reset."""
-        return bool(self._held >> bit & 1)
-
     def read(self, offset: int) -> int:
         """Return RESET, WDSEL or RESET_DONE; a block is ready at once."""
         return {0x0: self._held, 0x4: self._watchdog, 0x8: ~self._held & self._ALL}.get(offset, 0)
@@ -104,9 +100,8 @@ class Crystal(PlainRegisters):
 class Pll(PlainRegisters):
     """PLL (RP 2.18): locks as soon as it has power and a divider."""
 
-    _CS, _PWR, _FBDIV, _PRIM = 0x0, 0x4, 0x8, 0xC
+    _CS, _PWR, _FBDIV = 0x0, 0x4, 0x8
     _POWERED_DOWN: Final = 0x21  # PD, VCOPD
-    _OUTPUT_DOWN: Final = 0x08  # POSTDIVPD
 
     def __init__(self) -> None:
         super().__init__(x0=1, x4=0x2D, xC=0x77000)
@@ -121,13 +116,6 @@ class Pll(PlainRegisters):
         ):
             value |= 1 << 31
         return value
-
-    def hz(self, reference_hz: int) -> int:
-        """Return the output's frequency; 0 while it is off."""
-        if not self.read(self._CS) >> 31 or self.values[self._PWR] & self._OUTPUT_DOWN:
-            return 0
-        dividers = (self.values[self._PRIM] >> 16 & 7) * (self.values[self._PRIM] >> 12 & 7)
-        return reference_hz // (self.values[self._CS] & 0x3F) * self.values[self._FBDIV] // dividers
 
 
 class Watchdog(PlainRegisters):
@@ -158,10 +146,6 @@ class Watchdog(PlainRegisters):
 
     def _is_kept(self, offset: int) -> bool:
         return offset == self._REASON or self._SCRATCH0 <= offset < self._SCRATCH_END
-
-    def power_on(self) -> None:
-        """Forget what outlives other resets."""
-        self._kept.clear()
 
 
 class Timer:

@@ -6,11 +6,11 @@ interrupts. The UART's own interrupts are not modelled.
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from fqtbench.virtual.chips.rp2040.dma import Dma
 from fqtbench.virtual.schedule import Schedule
-from fqtbench.virtual.serial_port import BITS_PER_BYTE, SerialPort
+from fqtbench.virtual.serial_port import BITS_PER_BYTE, Pins, SerialPort
 
 DR: Final = 0x00
 FR: Final = 0x18
@@ -30,21 +30,6 @@ CR_RXE: Final = 1 << 9
 DMACR_RX: Final = 1 << 0
 DMACR_TX: Final = 1 << 1
 FIFO_BYTES: Final = 32
-
-
-class Pins(Protocol):
-    """What the UART needs of the pins."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether the RX pin leads to the UART."""
-
-    @property
-    def watched(self) -> bool:
-        """Whether a falling edge of the RX pin interrupts."""
-
-    def fall(self) -> None:
-        """A falling edge on the RX pin."""
 
 
 class Pl011(SerialPort):
@@ -129,8 +114,7 @@ class Pl011(SerialPort):
         start = self._next_start_bit()
         if self.pins is not None and self.pins.watched and start is not None:
             return start
-        room = self._dma.room(self._rx_request)
-        return self._frame_at + (self._delivered + min(room, left)) * self.byte_cycles() if room else None
+        return self._arrival_of(min(self._dma.room(self._rx_request), left))
 
     # -- transmitter -----------------------------------------------------------------------------------------
 

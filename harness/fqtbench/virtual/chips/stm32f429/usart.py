@@ -5,11 +5,11 @@ where a start bit makes a difference that code could see. The USART's own interr
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from fqtbench.virtual.chips.stm32f429.dma import Dma, Request
 from fqtbench.virtual.schedule import Schedule
-from fqtbench.virtual.serial_port import BITS_PER_BYTE, SerialPort
+from fqtbench.virtual.serial_port import BITS_PER_BYTE, Pins, SerialPort
 
 SR: Final = 0x00
 DR: Final = 0x04
@@ -27,21 +27,6 @@ CR1_UE: Final = 1 << 13
 CR3_DMAR: Final = 1 << 6
 CR3_DMAT: Final = 1 << 7
 _DEPTH: Final = 2  # bytes that have left RAM and are not sent: one in DR, one in the shift register
-
-
-class Pins(Protocol):
-    """What the USART needs of the pins."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether the RX pin leads to the USART."""
-
-    @property
-    def watched(self) -> bool:
-        """Whether a falling edge of the RX pin would make a difference."""
-
-    def fall(self) -> None:
-        """A falling edge on the RX pin."""
 
 
 class Usart(SerialPort):
