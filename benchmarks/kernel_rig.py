@@ -19,7 +19,8 @@ from unicorn import arm_const
 
 from fqtbench.virtual.cpu import Cpu, Stop
 from fqtbench.virtual.memory import CodeMemory, Kind, Region
-from fqtbench.virtual.timing import cortex_m4
+from fqtbench.virtual.timing import cortex_m0plus, cortex_m4, cortex_m7
+from fqtbench.virtual.timing.model import Timing
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _KERNELS: Final = _ROOT / "firmware" / "engine" / "kernels"
@@ -41,7 +42,6 @@ _COMMON: Final = (
     "-fno-strict-aliasing",
     *_WARNINGS,
 )  # firmware/Makefile
-_M4: Final = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
 _BARE: Final = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-ffunction-sections")
 
 _FLASH_BYTES: Final = 0x10000
@@ -78,6 +78,33 @@ _REQUEST: Final = np.dtype(
     + [(name, "<i4") for name in _SIGNED]
     + [("tracking", "<u4"), ("out_is_int32", "<u4"), ("result", "<i4", 2)]
 )  # struct request in kernel_driver.c
+
+
+class Core(NamedTuple):
+    """A core: compiler flags as in its chips' chip.mk, Unicorn's number of it, what its instructions cost."""
+
+    flags: tuple[str, ...]
+    model: int
+    timing: Timing
+
+
+CORES: Final = {
+    "cortex-m0plus": Core(
+        ("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
+        arm_const.UC_CPU_ARM_CORTEX_M0,
+        cortex_m0plus.TIMING,
+    ),
+    "cortex-m4": Core(
+        ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
+        arm_const.UC_CPU_ARM_CORTEX_M4,
+        cortex_m4.TIMING,
+    ),
+    "cortex-m7": Core(
+        ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"),
+        arm_const.UC_CPU_ARM_CORTEX_M7,
+        cortex_m7.TIMING,
+    ),
+}
 
 
 class Kernel(IntEnum):
@@ -251,15 +278,15 @@ def _sources() -> list[str]:
     ]
 
 
-class OnCortexM4:
-    """The kernels in the DSP variants (or without them) on a virtual Cortex-M4 with memory that never waits."""
+class OnCore:
+    """The kernels as one of CORES runs them (or the portable ones), virtual, with memory that never waits."""
 
-    def __init__(self, folder: Path, compiler: str, portable: bool = False) -> None:
-        elf = folder / ("kernels-portable.elf" if portable else "kernels.elf")
-        flags = ("-U__ARM_FEATURE_DSP",) if portable else ()
+    def __init__(self, folder: Path, compiler: str, core: str, portable: bool = False) -> None:
+        elf = folder / (f"{core}-portable.elf" if portable else f"{core}.elf")
+        flags = ("-DFQT_PORTABLE",) if portable else ()
         command = [
             compiler,
-            *_M4,
+            *CORES[core].flags,
             *_COMMON,
             *flags,
             *_BARE,
@@ -268,7 +295,7 @@ class OnCortexM4:
             "-Wl,-erun",
         ]
         subprocess.run([*command, "-o", str(elf), *_sources()], check=True, timeout=120)
-        self._cpu = Cpu(arm_const.UC_CPU_ARM_CORTEX_M4, _MEMORY, cortex_m4.TIMING)
+        self._cpu = Cpu(CORES[core].model, _MEMORY, CORES[core].timing)
         engine = self._cpu.engine
         engine.mem_map(0, _FLASH_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
         engine.mem_map(_RAM.base, _RAM.size)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.kernel_rig import Call, Kernel, OnCortexM4, Shape
+from benchmarks.kernel_rig import Call, Kernel, OnCore, Shape
 
 _COMPILER: Final = "arm-none-eabi-gcc"
 _SAME: Final = ((3, 3), (1, 1), (1, 1), (1, 1))
@@ -69,7 +69,7 @@ def _calls(shape: Shape) -> Iterator[tuple[Call, float]]:
             yield _call(kernel, shape, density), density
 
 
-def _crossover(run: OnCortexM4, shape: Shape, sparse: Kernel, dense: Kernel) -> int:
+def _crossover(run: OnCore, shape: Shape, sparse: Kernel, dense: Kernel) -> int:
     """Return the share of errors, in percent, from which the dense kernel takes fewer cycles."""
     slower, faster = 0, 100
     while faster - slower > 1:
@@ -81,7 +81,7 @@ def _crossover(run: OnCortexM4, shape: Shape, sparse: Kernel, dense: Kernel) -> 
     return faster
 
 
-def _print_crossovers(run: OnCortexM4) -> None:
+def _print_crossovers(run: OnCore) -> None:
     for name, shape in _SHAPES.items():
         error = _crossover(run, shape, Kernel.ERROR_SPARSE, Kernel.ERROR_DENSE)
         line = f"{name}: dense takes fewer cycles from {error} % of errors not zero (error)"
@@ -104,8 +104,8 @@ def main() -> None:
         "scratch B",
     )
     with tempfile.TemporaryDirectory() as folder:
-        dsp = OnCortexM4(Path(folder), _COMPILER)
-        portable = OnCortexM4(Path(folder), _COMPILER, portable=True)
+        dsp = OnCore(Path(folder), _COMPILER, "cortex-m4")
+        portable = OnCore(Path(folder), _COMPILER, "cortex-m4", portable=True)
         for name, shape in _SHAPES.items():
             for call, density in _calls(shape):
                 fast, plain = dsp(call), portable(call)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "variant.h"
+
 #define FQT_ERROR_ZERO 128         /* zero point of every error tensor */
 #define FQT_RESIDUAL_BITS 4
 #define FQT_RESIDUAL_ONE 16        /* one weight quantum in units of the residual */
@@ -78,7 +80,7 @@ static inline struct fqt_multiplier fqt_requantize_multiplier(float value)
  * lost bits lie below the rounding bit. */
 static inline int32_t fqt_scale_rounded(int32_t acc, struct fqt_multiplier by)
 {
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
     /* m << (32 - shift) < 2^30; the product's high word rounds half up */
     int32_t result;
     __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(acc), "r"(by.m << (32 - by.shift)));

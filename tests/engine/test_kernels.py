@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.kernel_rig import Call, Kernel, OnCortexM4, Result, Shape, on_host
+from benchmarks.kernel_rig import Call, Kernel, OnCore, Result, Shape, on_host
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -26,9 +26,10 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Call], Result]:
     )
 
 
-@pytest.fixture(scope="module")
-def m4(tmp_path_factory: pytest.TempPathFactory) -> OnCortexM4:
-    return OnCortexM4(tmp_path_factory.mktemp("m4"), require("arm-none-eabi-gcc", "gcc-arm-none-eabi"))
+@pytest.fixture(scope="module", params=["cortex-m0plus", "cortex-m4"])
+def core(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OnCore:
+    compiler = require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+    return OnCore(tmp_path_factory.mktemp("core"), compiler, request.param)
 
 
 @st.composite
@@ -134,9 +135,9 @@ def _rows(call: Call, result: Result) -> NDArray[np.int32]:
 @_SETTINGS
 @given(call=_forward_calls())
 def test_forward_passes_of_both_variants_agree(
-    host: Callable[[Call], Result], m4: OnCortexM4, call: Call
+    host: Callable[[Call], Result], core: OnCore, call: Call
 ) -> None:
-    assert m4(call)[:4] == host(call)[:4]
+    assert core(call)[:4] == host(call)[:4]
 
 
 @_SETTINGS
@@ -159,10 +160,10 @@ def test_forward_pass_is_its_definition(host: Callable[[Call], Result], call: Ca
 @_SETTINGS
 @given(call=_backward_calls())
 def test_dense_gradients_are_those_of_the_kernel_that_skips_zeros(
-    host: Callable[[Call], Result], m4: OnCortexM4, call: Call
+    host: Callable[[Call], Result], core: OnCore, call: Call
 ) -> None:
     expected = host(_gradient(call, dense=False))
-    for run, dense in ((m4, False), (host, True), (m4, True)):
+    for run, dense in ((core, False), (host, True), (core, True)):
         result = run(_gradient(call, dense))
         assert np.array_equal(_rows(call, result), _rows(call, expected))
         assert result.sums == expected.sums
@@ -171,12 +172,12 @@ def test_dense_gradients_are_those_of_the_kernel_that_skips_zeros(
 @_SETTINGS
 @given(call=_backward_calls(), channels=st.integers(2, 20))
 def test_dense_errors_are_those_of_the_kernel_that_skips_zeros(
-    host: Callable[[Call], Result], m4: OnCortexM4, call: Call, channels: int
+    host: Callable[[Call], Result], core: OnCore, call: Call, channels: int
 ) -> None:
     sparse = _error(call, call.shape.scratch_bytes(), dense=False)
     dense = _error(call, call.shape.dense_error_bytes(channels), dense=True)
     expected = host(sparse)
-    for run, variant in ((m4, sparse), (host, dense), (m4, dense)):
+    for run, variant in ((core, sparse), (host, dense), (core, dense)):
         result = run(variant)
         assert result.out == expected.out
         assert result.numbers == expected.numbers
@@ -185,22 +186,22 @@ def test_dense_errors_are_those_of_the_kernel_that_skips_zeros(
 @_SETTINGS
 @given(call=_backward_calls())
 def test_errors_that_are_not_zero_are_counted(
-    host: Callable[[Call], Result], m4: OnCortexM4, call: Call
+    host: Callable[[Call], Result], core: OnCore, call: Call
 ) -> None:
     expected = int(np.count_nonzero(call.tensors["error"] != 128))
-    assert host(call).numbers[0] == m4(call).numbers[0] == expected
+    assert host(call).numbers[0] == core(call).numbers[0] == expected
 
 
 @_SETTINGS
 @given(shape=_shapes(), seed=st.integers(0, 2**32 - 1))
 @example(shape=Shape(32, 32, 1, 7), seed=0)  # more windows than a halfword's sum can take
 def test_importance_is_the_sum_of_magnitudes(
-    host: Callable[[Call], Result], m4: OnCortexM4, shape: Shape, seed: int
+    host: Callable[[Call], Result], core: OnCore, shape: Shape, seed: int
 ) -> None:
     error = _bytes(np.random.default_rng(seed), shape.errors, extreme=bool(seed % 2 == 0))
     call = Call(Kernel.WEIGH, shape, {"error": error}, 0, 4 * shape.filters, shape.filters)
     expected = np.abs(error.reshape(-1, shape.filters).astype(np.int64) - 128).sum(axis=0)
-    for run in (host, m4):
+    for run in (host, core):
         assert np.frombuffer(run(call).out, np.uint32).tolist() == expected.tolist()
 
 
@@ -209,7 +210,7 @@ def test_importance_is_the_sum_of_magnitudes(
     n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), reach=st.sampled_from([1 << 8, 1 << 20, 1 << 31])
 )
 def test_folded_gradients_of_both_variants_agree(
-    host: Callable[[Call], Result], m4: OnCortexM4, n: int, seed: int, reach: int
+    host: Callable[[Call], Result], core: OnCore, n: int, seed: int, reach: int
 ) -> None:
     rng = np.random.default_rng(seed)
     gradients = rng.choice(np.array([-2047, -2046, -1, 0, 1, 2046, 2047]), n)
@@ -221,5 +222,5 @@ def test_folded_gradients_of_both_variants_agree(
     )
     scaled = (sums.astype(np.int64) * m + (1 << (shift - 1))) >> shift
     expected = np.clip((plane >> 4) + scaled, -2047, 2047) * 16 + (plane & 15)
-    for run in (host, m4):
+    for run in (host, core):
         assert np.frombuffer(run(call).argmax, np.int16).tolist() == expected.tolist()

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../variant.h"
 #include "simd.h"
 
 struct fqt_dots {
@@ -18,7 +19,7 @@ struct fqt_dots4 {
     int32_t a, b, c, d; /* four rows of weights times one window */
 };
 
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
 
 /* window = x - zero, each group of four stored 0, 2, 1, 3; returns the sum. x may lie in the upper half of the window's
  * own 2n bytes: every word is read before it is written over. 2.75 instructions a value. */

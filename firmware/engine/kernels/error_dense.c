@@ -45,7 +45,7 @@ static uint32_t filter_of(const struct fqt_dense_error_job *job, uint32_t i)
 static uint8_t error_of(int32_t acc, struct fqt_multiplier by)
 {
     int32_t error = FQT_ERROR_ZERO + fqt_scale_rounded(acc, by);
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
     return (uint8_t)fqt_saturate_byte(error);
 #else
     return (uint8_t)fqt_clamp(error, 0, 255);
@@ -102,7 +102,7 @@ static uint32_t collect(const struct fqt_geometry *g, const struct fqt_dense_err
     return (n + 1u) / 2u;
 }
 
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
 
 /* acc[0..4) += errors times the weights of four channels: 15 instructions, 19 cycles, 8 MACs. LDM wants its registers in
  * ascending order, hence fixed ones. */

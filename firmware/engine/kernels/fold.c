@@ -9,7 +9,7 @@ static int16_t folded(int16_t cell, int32_t acc, struct fqt_multiplier by)
     return (int16_t)(gradient * FQT_RESIDUAL_ONE + (cell & (FQT_RESIDUAL_ONE - 1)));
 }
 
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
 
 #define LOW_BITS 0x000F000Fu
 #define LOWEST (0x10000u - (uint32_t)FQT_GRADIENT_LIMIT)
@@ -29,7 +29,7 @@ static uint32_t folded_pair(uint32_t cells, int32_t acc0, int32_t acc1, struct f
 void fqt_fold(int16_t *plane, const int32_t *acc, uint32_t n, struct fqt_multiplier by)
 {
     uint32_t i = 0;
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
     uint32_t *pairs = (uint32_t *)(void *)plane;
     for (; i + 4u <= n; i += 4u, pairs += 2) {
         uint32_t first = folded_pair(pairs[0], acc[i], acc[i + 1u], by);

@@ -18,7 +18,7 @@ uint64_t fqt_dense_gradient_bytes(const struct fqt_geometry *g, uint32_t n_filte
 uint32_t fqt_count_errors(const uint8_t *error, uint32_t n)
 {
     uint32_t i = 0, zeros = 0;
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
     for (; i + 4u <= n; i += 4u) {
         zeros = fqt_count_zero_bytes(fqt_word(error + i) ^ 0x80808080u, zeros);
     }
@@ -67,7 +67,7 @@ static uint32_t filter_of(const struct fqt_dense_gradient_job *job, uint32_t i)
     return fqt_selected(&job->selection, i);
 }
 
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
 
 /* The centred errors of two filters at BLOCK pixels, two pixels a word. */
 struct errors {

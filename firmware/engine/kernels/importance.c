@@ -13,7 +13,7 @@ static uint32_t weigh_filter(const uint8_t *error, uint32_t windows, uint32_t fi
     return sum;
 }
 
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
 
 #define MOST_WINDOWS 511u /* a sum of |e - 128| <= 128 that a halfword holds */
 
@@ -37,7 +37,7 @@ static void weigh_four(const uint8_t *error, uint32_t windows, uint32_t filters,
 void fqt_weigh(const uint8_t *error, uint32_t windows, uint32_t filters, uint32_t *importance)
 {
     uint32_t f = 0;
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
     for (; f + 4u <= filters; f += 4u) {
         importance[f] = importance[f + 1u] = importance[f + 2u] = importance[f + 3u] = 0;
         for (uint32_t done = 0; done < windows; done += MOST_WINDOWS) {

@@ -17,7 +17,7 @@ static struct span inside(int32_t start, uint32_t n, uint32_t size)
 static uint8_t *fill(uint8_t *to, uint32_t n, uint8_t value)
 {
     uint8_t *end = to + n;
-#if defined(__ARM_FEATURE_UNALIGNED)
+#if FQT_UNALIGNED
     uint32_t word = value * 0x01010101u;
     for (; n >= 4u; n -= 4u, to += 4) {
         fqt_copy_word(to, (const uint8_t *)&word);
@@ -52,7 +52,7 @@ static uint8_t *copy_cells(const struct fqt_patches *p, uint8_t *to, const uint8
     return to;
 }
 
-#if defined(__ARM_FEATURE_UNALIGNED)
+#if FQT_UNALIGNED
 
 static bool lies_inside(const struct fqt_patches *p, int32_t top, int32_t left)
 {
@@ -87,7 +87,7 @@ const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left,
         (uint32_t)left < p->w) {
         return p->map + ((uint32_t)top * p->w + (uint32_t)left) * p->c;
     }
-#if defined(__ARM_FEATURE_UNALIGNED)
+#if FQT_UNALIGNED
     if (p->cell == p->c && p->channels == NULL && lies_inside(p, top, left)) {
         copy_rows(p, p->map + ((uint32_t)top * p->w + (uint32_t)left) * p->c, to);
         return to;

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../variant.h"
+
 /* Windows of `rows` x `columns` over map(H,W,C), of which each cell gives `cell` channels from the first one on;
  * `stored` >= rows*columns*cell, a multiple of 4; rows and columns are both 0 or neither. */
 struct fqt_patches {
@@ -22,7 +24,7 @@ struct fqt_patches {
  * in `to` (aligned to 4), or a single cell where it lies in the map. `map` points at the first channel. */
 const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to);
 
-#if defined(__ARM_FEATURE_UNALIGNED)
+#if FQT_UNALIGNED
 
 /* Four bytes, at any addresses. */
 static inline void fqt_copy_word(uint8_t *to, const uint8_t *from)
@@ -37,7 +39,7 @@ static inline void fqt_copy_word(uint8_t *to, const uint8_t *from)
 /* n bytes. The compiler's memcpy is a call, and newlib-nano's goes byte by byte. */
 static inline void fqt_copy(uint8_t *restrict to, const uint8_t *restrict from, uint32_t n)
 {
-#if defined(__ARM_FEATURE_UNALIGNED)
+#if FQT_UNALIGNED
     for (; n >= 4u; n -= 4u, to += 4, from += 4) {
         fqt_copy_word(to, from);
     }

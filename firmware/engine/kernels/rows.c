@@ -41,7 +41,7 @@ void fqt_multiply_row(const struct fqt_rows *rows, const int16_t *window, int32_
     }
 }
 
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
 
 static void requantize_to_bytes(const struct fqt_requantization *q, const int32_t *acc, uint32_t n, uint8_t *out)
 {
@@ -64,7 +64,7 @@ static void requantize_to_bytes(const struct fqt_requantization *q, const int32_
 
 void fqt_requantize(const struct fqt_requantization *q, const int32_t *acc, uint32_t n, uint8_t *out)
 {
-#if defined(__ARM_FEATURE_DSP)
+#if FQT_DSP
     if (q->lowest <= 0 && q->highest >= 255) {
         requantize_to_bytes(q, acc, n, out);
         return;

@@ -3,7 +3,9 @@
 #ifndef FQT_SIMD_H
 #define FQT_SIMD_H
 
-#if defined(__ARM_FEATURE_DSP)
+#include "../variant.h"
+
+#if FQT_DSP
 
 #include <stdint.h>
 #include <string.h>
