@@ -28,6 +28,7 @@ _SOURCES: Final = (
     "convolution",
     "convolution_forward",
     "rows",
+    "rows_dsp",
     "patch",
     "gradient_dense",
     "error_dense",
@@ -165,7 +166,8 @@ class Shape:
     def scratch_bytes(self) -> int:
         """Return what fqt_scratch_bytes asks for: forward pass and the kernels that skip zeros."""
         ring_rows = self.kernel[0] + (self.stride[0] if self.pool == 2 else 0)
-        return max(4 * self.stored, 4 * self.taps, 4 * ring_rows * self.w * self.c)
+        windows = 6 * self.stored + 4 * (self.filters // self.groups)
+        return max(windows, 4 * self.taps, 4 * ring_rows * self.w * self.c)
 
     def dense_gradient_bytes(self, n_filters: int) -> int:
         """Return what fqt_dense_gradient_bytes asks for."""
@@ -176,7 +178,8 @@ class Shape:
         if self.h == self.w == 1 and self.kernel == (1, 1) and self.out == (1, 1):
             return 12 * (self.filters // 2 + 1)
         reach = -(-self.kernel[0] // self.stride[0]) * -(-self.kernel[1] // self.stride[1])
-        return -(-reach * self.filters // 4) * 4 * (4 + channels)
+        n = -(-reach * self.filters // 4) * 4
+        return 6 * n + (n + 4) * channels
 
     def geometry(self) -> dict[str, int]:
         """Return the fields of struct fqt_geometry."""

@@ -9,7 +9,7 @@ static uint32_t ring_rows(const struct fqt_geometry *g)
 
 uint64_t fqt_scratch_bytes(const struct fqt_geometry *g)
 {
-    uint64_t windows = 2u * sizeof(int16_t) * (uint64_t)g->stored;
+    uint64_t windows = 6u * (uint64_t)g->stored + sizeof(int32_t) * (uint64_t)g->group_filters;
     uint64_t filter = sizeof(int32_t) * (uint64_t)g->taps;
     uint64_t rows = sizeof(int32_t) * (uint64_t)ring_rows(g) * g->w * g->c;
     uint64_t most = windows > filter ? windows : filter;

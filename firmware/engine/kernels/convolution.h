@@ -14,7 +14,7 @@ struct fqt_forward_job {
     const uint8_t *x;
     const uint8_t *weights;
     const int32_t *bias;            /* (F) */
-    int16_t *scratch;               /* two windows of `stored` int16 */
+    void *scratch;                  /* 6 * stored + 4 * group_filters bytes, aligned to 4 */
     int32_t x_zero, weight_zero;
     void *out;                      /* uint8, or int32 if out_is_int32 */
     uint8_t *argmax;                /* 2 bits an output; NULL = no pool */

@@ -1,6 +1,5 @@
 #include "convolution.h"
 
-#include "dot.h"
 #include "patch.h"
 #include "rows.h"
 
@@ -26,14 +25,13 @@ static struct window next_window(const struct fqt_geometry *g, const struct wind
     return w->ox + 1u < g->out_w ? window_at(g, w->oy, w->ox + 1u) : window_at(g, w->oy + 1u, 0);
 }
 
-/* Fill `values` with the centred input of a window. Returns their sum. */
-static int32_t gather(const struct fqt_patches *patches, const struct fqt_geometry *g, const struct window *w,
-                      int16_t *values)
+/* The bytes under a window: in the map, or put together in `to`. */
+static const uint8_t *gather(const struct fqt_patches *patches, const struct fqt_geometry *g, const struct window *w,
+                             uint8_t *to)
 {
-    uint8_t *bytes = (uint8_t *)values + g->stored; /* fqt_widen allows it */
     int32_t top = (int32_t)(w->oy * g->stride_h) - (int32_t)g->pad_top;
     int32_t left = (int32_t)(w->ox * g->stride_w) - (int32_t)g->pad_left;
-    return fqt_widen(values, fqt_patch(patches, top, left, bytes), g->stored, patches->fill);
+    return fqt_patch(patches, top, left, to);
 }
 
 static void track(struct fqt_layer_state *state, const int32_t *acc, uint32_t n)
@@ -54,6 +52,24 @@ static void keep_larger(const struct fqt_forward_job *job, uint32_t at, uint32_t
             *word = (uint8_t)((*word & ~(3u << shift)) | place << shift);
         }
     }
+}
+
+/* Memory of a group: the windows' values, the bytes under two of them, and what the sums begin with. */
+struct scratch {
+    void *values;
+    uint8_t *bytes;
+    int32_t *starts;
+};
+
+static struct scratch scratch_of(const struct fqt_geometry *g, const struct fqt_forward_job *job)
+{
+    uint8_t *bytes = (uint8_t *)job->scratch + FQT_WINDOW_BYTES * g->stored;
+    return (struct scratch){job->scratch, bytes, (int32_t *)(void *)(bytes + 2u * g->stored)};
+}
+
+static bool keeps_sums(const struct fqt_forward_job *job)
+{
+    return job->out_is_int32 || job->tracked != NULL;
 }
 
 /* The sums of n filters from `filter` on, n <= ROW_BLOCK. */
@@ -78,45 +94,92 @@ static void finish(const struct fqt_forward_job *job, const int32_t *acc, uint32
     keep_larger(job, at, w->place, values, n);
 }
 
-/* The filters of a group on windows w[0] and, if n_windows is 2, w[1]. */
-static void multiply(const struct fqt_geometry *g, const struct fqt_forward_job *job, uint32_t first_filter,
-                     const struct fqt_windows *values, const struct window w[2], uint32_t n_windows)
+/* `count` rows from `first` on. */
+static struct fqt_rows part_of(const struct fqt_rows *rows, uint32_t first, uint32_t count)
+{
+    return (struct fqt_rows){rows->weights + first * rows->n, rows->bias + first, rows->starts + first, rows->zero,
+                             rows->n, count};
+}
+
+static uint32_t block(uint32_t left)
+{
+    return left < ROW_BLOCK ? left : ROW_BLOCK;
+}
+
+/* The filters of `rows`, the first of which is `filter`, on an odd last window. */
+static void one_window(const struct fqt_forward_job *job, const struct fqt_rows *rows, const struct fqt_window *values,
+                       const struct window *w, uint32_t filter)
+{
+    int32_t acc[ROW_BLOCK];
+    for (uint32_t i = 0; i < rows->count; i += ROW_BLOCK) {
+        const struct fqt_rows part = part_of(rows, i, block(rows->count - i));
+        fqt_multiply_row(&part, values, acc);
+        finish(job, acc, part.count, w, filter + i);
+    }
+}
+
+/* Two windows whose sums are kept. */
+static void two_sums(const struct fqt_forward_job *job, const struct fqt_rows *rows, const struct fqt_windows *values,
+                     const struct window w[2], uint32_t filter)
 {
     int32_t acc0[ROW_BLOCK], acc1[ROW_BLOCK];
-    uint32_t end = first_filter + g->group_filters;
-    for (uint32_t f = first_filter; f < end; f += ROW_BLOCK) {
-        uint32_t n = end - f < ROW_BLOCK ? end - f : ROW_BLOCK;
-        const struct fqt_rows rows = {job->weights + f * g->stored, job->bias + f, job->weight_zero, g->stored, n};
-        if (n_windows == 1u) {
-            fqt_multiply_row(&rows, values->first, values->first_sum, acc0);
-        } else {
-            fqt_multiply_rows(&rows, values, acc0, acc1);
-        }
-        finish(job, acc0, n, &w[0], f);
-        if (n_windows == 2u) { /* second: a fused pool takes the places of a window in their order */
-            finish(job, acc1, n, &w[1], f);
-        }
+    for (uint32_t i = 0; i < rows->count; i += ROW_BLOCK) {
+        const struct fqt_rows part = part_of(rows, i, block(rows->count - i));
+        fqt_multiply_rows(&part, values, acc0, acc1);
+        finish(job, acc0, part.count, &w[0], filter + i);
+        finish(job, acc1, part.count, &w[1], filter + i); /* second: a fused pool takes windows in their order */
+    }
+}
+
+/* Two windows of which only bytes are wanted. */
+static void two_windows(const struct fqt_forward_job *job, const struct fqt_rows *rows,
+                        const struct fqt_windows *values, const struct window w[2], uint32_t filter)
+{
+    const struct fqt_requantization q = {job->by, job->out_zero, job->lowest, job->highest};
+    uint8_t *out = (uint8_t *)job->out + filter;
+    if (job->argmax == NULL) {
+        fqt_multiply_rows_to_bytes(rows, values, &q, out + w[0].at, out + w[1].at);
+        return;
+    }
+    uint8_t first[ROW_BLOCK], second[ROW_BLOCK];
+    for (uint32_t i = 0; i < rows->count; i += ROW_BLOCK) {
+        const struct fqt_rows part = part_of(rows, i, block(rows->count - i));
+        fqt_multiply_rows_to_bytes(&part, values, &q, first, second);
+        keep_larger(job, w[0].at + filter + i, w[0].place, first, part.count);
+        keep_larger(job, w[1].at + filter + i, w[1].place, second, part.count);
     }
 }
 
 static void forward_group(const struct fqt_geometry *g, const struct fqt_forward_job *job, uint32_t first_filter,
                           uint32_t first_channel)
 {
-    int16_t *values0 = job->scratch, *values1 = job->scratch + g->stored;
+    const struct scratch scratch = scratch_of(g, job);
+    const struct fqt_rows rows = {job->weights + first_filter * g->stored, job->bias + first_filter, scratch.starts,
+                                  job->weight_zero, g->stored, g->group_filters};
     const struct fqt_patches patches = {
         .map = job->x + first_channel, .h = g->h, .w = g->w, .c = g->c, .rows = g->kernel_h,
         .columns = g->kernel_w, .stored = g->stored, .fill = (uint8_t)job->x_zero, .cell = g->group_channels,
     };
     struct window w[2] = {window_at(g, 0, 0)};
-    for (uint32_t left = g->out_h * g->out_w; left != 0; w[0] = next_window(g, &w[1])) {
-        uint32_t n_windows = left > 1u ? 2u : 1u;
-        struct fqt_windows values = {values0, values1, gather(&patches, g, &w[0], values0), 0};
-        if (n_windows == 2u) {
-            w[1] = next_window(g, &w[0]);
-            values.second_sum = gather(&patches, g, &w[1], values1);
+    uint32_t left = g->out_h * g->out_w;
+    if (left > 1u) {
+        fqt_start_rows(&rows, job->x_zero, scratch.starts);
+    }
+    for (; left > 1u; left -= 2u, w[0] = next_window(g, &w[1])) {
+        w[1] = next_window(g, &w[0]);
+        const uint8_t *first = gather(&patches, g, &w[0], scratch.bytes);
+        const uint8_t *second = gather(&patches, g, &w[1], scratch.bytes + g->stored);
+        struct fqt_windows values = fqt_lay_out_pair(scratch.values, first, second, g->stored, patches.fill);
+        if (keeps_sums(job)) {
+            two_sums(job, &rows, &values, w, first_filter);
+        } else {
+            two_windows(job, &rows, &values, w, first_filter);
         }
-        multiply(g, job, first_filter, &values, w, n_windows);
-        left -= n_windows;
+    }
+    if (left != 0) {
+        const uint8_t *bytes = gather(&patches, g, &w[0], scratch.bytes);
+        struct fqt_window values = fqt_lay_out(scratch.values, bytes, g->stored, patches.fill);
+        one_window(job, &rows, &values, &w[0], first_filter);
     }
 }
 

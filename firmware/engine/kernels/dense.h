@@ -60,7 +60,7 @@ struct fqt_dense_error_job {
 #define FQT_DENSE_ERROR_LEAST 2u /* input channels at once */
 
 /* Scratch for `channels` input channels at once; less than C means that windows are made several times.
- * With n = F * ceil(KH/stride_h) * ceil(KW/stride_w) rounded up to 4: 4n + n * channels; of 1x1 maps: 6F + 12. */
+ * With n = F * ceil(KH/stride_h) * ceil(KW/stride_w) rounded up to 4: 6n + (n + 4) * channels; of 1x1 maps: 6F + 12. */
 uint64_t fqt_dense_error_bytes(const struct fqt_geometry *g, uint32_t channels);
 
 /* Returns the largest |acc| that is not masked, if tracking; else 0. 1.7 instructions and 2 cycles per MAC of a

@@ -1,5 +1,4 @@
 #include "dense.h"
-#include "dot.h"
 #include "patch.h"
 #include "rows.h"
 #include "simd.h"
@@ -34,7 +33,7 @@ uint64_t fqt_dense_error_bytes(const struct fqt_geometry *g, uint32_t channels)
     }
     uint64_t reach = (uint64_t)steps(g->kernel_h, g->stride_h, 0) * steps(g->kernel_w, g->stride_w, 0);
     uint64_t n = (reach * g->filters + 3u) & ~(uint64_t)3u;
-    return 4u * n + n * channels;
+    return 6u * n + (n + 4u) * channels;
 }
 
 static uint32_t filter_of(const struct fqt_dense_error_job *job, uint32_t i)
@@ -42,37 +41,10 @@ static uint32_t filter_of(const struct fqt_dense_error_job *job, uint32_t i)
     return fqt_selected(&job->selection, i);
 }
 
-static uint8_t error_of(int32_t acc, struct fqt_multiplier by)
+/* Inputs from `at`. */
+static struct fqt_masked masked(const struct fqt_dense_error_job *job, uint32_t at)
 {
-    int32_t error = FQT_ERROR_ZERO + fqt_scale_rounded(acc, by);
-#if FQT_DSP
-    return (uint8_t)fqt_saturate_byte(error);
-#else
-    return (uint8_t)fqt_clamp(error, 0, 255);
-#endif
-}
-
-/* Mask and requantize the sums of n inputs from `at`. Returns the largest |sum| that is not masked, if tracking. */
-static int32_t finish(const struct fqt_dense_error_job *job, const int32_t *acc, uint32_t at, uint32_t n)
-{
-    const uint8_t *x = job->x + at;
-    uint8_t *out = job->error_in + at;
-    struct fqt_multiplier by = job->by;
-    uint32_t first = (uint32_t)(job->mask.low + 1), shown = (uint32_t)(job->mask.high - job->mask.low - 1);
-    int32_t largest = 0;
-#if defined(__GNUC__)
-#pragma GCC unroll 4
-#endif
-    for (uint32_t i = 0; i < n; i++) {
-        out[i] = error_of(x[i] - first < shown ? acc[i] : 0, by); /* fqt_hides, in one comparison */
-    }
-    for (uint32_t i = 0; i < n && job->tracking; i++) {
-        int32_t magnitude = acc[i] < 0 ? -acc[i] : acc[i];
-        if (x[i] - first < shown && magnitude > largest) {
-            largest = magnitude;
-        }
-    }
-    return largest;
+    return (struct fqt_masked){job->by, job->mask, job->x + at, job->error_in + at};
 }
 
 /* --- 1x1 maps: each weight is used once, so the rows are read where they are --------------------------------------- */
@@ -170,7 +142,8 @@ static int32_t vector_error(const struct fqt_geometry *g, const struct fqt_dense
             acc[i] = acc[i + 1u] = acc[i + 2u] = acc[i + 3u] = start;
             sum_channels(job, n_entries, channel + i, n - i < 4u ? n - i : 4u, acc + i);
         }
-        int32_t magnitude = finish(job, acc, channel, n);
+        const struct fqt_masked to = masked(job, channel);
+        int32_t magnitude = fqt_finish_errors(&to, acc, n, job->tracking);
         largest = magnitude > largest ? magnitude : largest;
     }
     return largest;
@@ -191,8 +164,10 @@ struct phase {
 struct work {
     const struct fqt_geometry *g;
     const struct fqt_dense_error_job *job;
-    int16_t *windows; /* (2,n) */
-    uint8_t *rows;    /* (channels,n): w of a channel by error row, column, filter */
+    void *windows;   /* (n) of two windows */
+    uint8_t *bytes;  /* (2,n): the errors under them */
+    int32_t *starts; /* (channels) */
+    uint8_t *rows;   /* (channels,n): w of a channel by error row, column, filter */
     uint32_t channel, n_channels;
     struct phase phase;
     struct fqt_patches patches;
@@ -240,44 +215,62 @@ static void transpose(const struct work *work)
     }
 }
 
-static int32_t window(const struct work *work, uint32_t y, uint32_t x, int16_t *to)
+static const uint8_t *gather(const struct work *work, uint32_t y, uint32_t x, uint8_t *to)
 {
     const struct fqt_geometry *g = work->g;
     const struct phase *p = &work->phase;
     int32_t top = (int32_t)((y + g->pad_top - p->first_ky) / g->stride_h) - (int32_t)p->rows + 1;
     int32_t left = (int32_t)((x + g->pad_left - p->first_kx) / g->stride_w) - (int32_t)p->columns + 1;
-    uint8_t *bytes = (uint8_t *)to + p->n; /* fqt_widen allows it */
-    return fqt_widen(to, fqt_patch(&work->patches, top, left, bytes), p->n, FQT_ERROR_ZERO);
+    return fqt_patch(&work->patches, top, left, to);
 }
 
-/* The channels of the block at two inputs; the second may be the first again. */
-static int32_t two_inputs(const struct work *work, const struct fqt_windows *windows, uint32_t first, uint32_t second)
+static struct fqt_rows rows_of(const struct work *work, uint32_t first, uint32_t count)
 {
-    static const int32_t no_bias[ROW_BLOCK];
+    return (struct fqt_rows){work->rows + first * work->phase.n, NULL, work->starts + first, work->job->weight_zero,
+                             work->phase.n, count};
+}
+
+/* The channels of the block at two inputs, whose sums are kept; the second may be the first again. */
+static int32_t tracked_inputs(const struct work *work, const struct fqt_windows *windows, uint32_t first,
+                              uint32_t second)
+{
     int32_t acc0[ROW_BLOCK], acc1[ROW_BLOCK], largest = 0;
     for (uint32_t c = 0; c < work->n_channels; c += ROW_BLOCK) {
         uint32_t n = work->n_channels - c < ROW_BLOCK ? work->n_channels - c : ROW_BLOCK;
-        const struct fqt_rows rows = {work->rows + c * work->phase.n, no_bias, work->job->weight_zero,
-                                      work->phase.n, n};
+        const struct fqt_rows rows = rows_of(work, c, n);
+        const struct fqt_masked to0 = masked(work->job, first + c), to1 = masked(work->job, second + c);
         fqt_multiply_rows(&rows, windows, acc0, acc1);
-        int32_t largest0 = finish(work->job, acc0, first * work->g->c + work->channel + c, n);
-        int32_t largest1 = finish(work->job, acc1, second * work->g->c + work->channel + c, n);
+        int32_t largest0 = fqt_finish_errors(&to0, acc0, n, true);
+        int32_t largest1 = fqt_finish_errors(&to1, acc1, n, true);
         largest0 = largest0 > largest1 ? largest0 : largest1;
         largest = largest0 > largest ? largest0 : largest;
     }
     return largest;
 }
 
+static int32_t two_inputs(const struct work *work, const struct fqt_windows *windows, uint32_t first, uint32_t second)
+{
+    if (work->job->tracking) {
+        return tracked_inputs(work, windows, first, second);
+    }
+    const struct fqt_rows rows = rows_of(work, 0, work->n_channels);
+    const struct fqt_masked to0 = masked(work->job, first), to1 = masked(work->job, second);
+    fqt_multiply_rows_to_errors(&rows, windows, &to0, &to1);
+    return 0;
+}
+
 static int32_t phase_row(const struct work *work, uint32_t y)
 {
     const struct fqt_geometry *g = work->g;
-    int16_t *window0 = work->windows, *window1 = window0 + work->phase.n;
+    uint32_t n = work->phase.n;
     int32_t largest = 0;
     for (uint32_t x = work->phase.x; x < g->w; x += 2u * g->stride_w) {
         uint32_t next = x + g->stride_w < g->w ? x + g->stride_w : x;
-        struct fqt_windows windows = {window0, window1, window(work, y, x, window0), 0};
-        windows.second_sum = window(work, y, next, window1);
-        int32_t magnitude = two_inputs(work, &windows, y * g->w + x, y * g->w + next);
+        const uint8_t *first = gather(work, y, x, work->bytes), *second = gather(work, y, next, work->bytes + n);
+        struct fqt_windows windows = fqt_lay_out_pair(work->windows, first, second, n, FQT_ERROR_ZERO);
+        uint32_t row = y * g->w;
+        int32_t magnitude =
+            two_inputs(work, &windows, (row + x) * g->c + work->channel, (row + next) * g->c + work->channel);
         largest = magnitude > largest ? magnitude : largest;
     }
     return largest;
@@ -290,13 +283,17 @@ static int32_t block_of_channels(struct work *work)
     int32_t largest = 0;
     for (uint32_t i = 0; i < g->stride_h * g->stride_w; i++) {
         work->phase = phase_of(g, job->selection.n, i / g->stride_w, i % g->stride_w);
-        work->rows = (uint8_t *)(work->windows + 2u * work->phase.n);
+        work->bytes = (uint8_t *)work->windows + FQT_WINDOW_BYTES * work->phase.n;
+        work->starts = (int32_t *)(void *)(work->bytes + 2u * work->phase.n);
+        work->rows = (uint8_t *)(work->starts + work->n_channels);
         work->patches = (struct fqt_patches){
             .map = job->error, .h = g->out_h, .w = g->out_w, .c = g->filters, .rows = work->phase.rows,
             .columns = work->phase.columns, .stored = work->phase.n, .fill = FQT_ERROR_ZERO,
             .cell = job->selection.n, .channels = job->selection.list,
         };
         transpose(work);
+        const struct fqt_rows rows = rows_of(work, 0, work->n_channels);
+        fqt_start_rows(&rows, FQT_ERROR_ZERO, work->starts);
         for (uint32_t y = work->phase.y; y < g->h; y += g->stride_h) {
             int32_t magnitude = phase_row(work, y);
             largest = magnitude > largest ? magnitude : largest;
@@ -311,7 +308,7 @@ int32_t fqt_dense_error(const struct fqt_geometry *g, const struct fqt_dense_err
         return vector_error(g, job);
     }
     uint32_t least = (uint32_t)fqt_dense_error_bytes(g, 0); /* load.c has checked that it is small */
-    uint32_t block = (job->scratch_bytes - least) / (least / 4u);
+    uint32_t block = (job->scratch_bytes - least) / (least / 6u + 4u);
     struct work work = {.g = g, .job = job, .windows = job->scratch};
     int32_t largest = 0;
     block = block < FQT_DENSE_ERROR_LEAST ? FQT_DENSE_ERROR_LEAST : block & ~1u; /* rows go in pairs */

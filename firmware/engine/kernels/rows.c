@@ -1,44 +1,40 @@
+/* Portable; and what the variants leave to it. */
 #include "rows.h"
 
-#include "dot.h"
 #include "simd.h"
 
-void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, int32_t *first,
-                       int32_t *second)
+#define BLOCK 16u /* sums on the stack */
+
+static uint8_t error_of(int32_t acc, struct fqt_multiplier by)
 {
-    const uint8_t *weights = rows->weights;
-    const int32_t *bias = rows->bias;
-    uint32_t n = rows->n;
-    int32_t correction0 = rows->zero * windows->first_sum, correction1 = rows->zero * windows->second_sum;
-    for (uint32_t left = rows->count; left != 0;) {
-        uint32_t other = left > 1u ? 1u : 0u; /* an odd last row is computed twice */
-        struct fqt_dots dots = fqt_dot_2x2(weights, weights + other * n, windows->first, windows->second, n);
-        int32_t bias_a = bias[0], bias_b = bias[other];
-        first[0] = bias_a + dots.a0 - correction0;
-        first[other] = bias_b + dots.b0 - correction0;
-        second[0] = bias_a + dots.a1 - correction1;
-        second[other] = bias_b + dots.b1 - correction1;
-        weights += 2u * n;
-        bias += 2;
-        first += 2;
-        second += 2;
-        left -= 1u + other;
-    }
+    int32_t error = FQT_ERROR_ZERO + fqt_scale_rounded(acc, by);
+#if FQT_DSP
+    return (uint8_t)fqt_saturate_byte(error);
+#else
+    return (uint8_t)fqt_clamp(error, 0, 255);
+#endif
 }
 
-void fqt_multiply_row(const struct fqt_rows *rows, const int16_t *window, int32_t sum, int32_t *out)
+int32_t fqt_finish_errors(const struct fqt_masked *to, const int32_t *acc, uint32_t n, bool tracking)
 {
-    uint32_t n = rows->n, last = rows->count - 1u;
-    int32_t correction = rows->zero * sum;
-    for (uint32_t i = 0; i < rows->count; i += 4u) { /* missing rows are the last one again */
-        uint32_t j = i + 1u < last ? i + 1u : last, k = i + 2u < last ? i + 2u : last, l = i + 3u < last ? i + 3u : last;
-        const uint8_t *weights = rows->weights;
-        struct fqt_dots4 dots = fqt_dot_4x1(weights + i * n, weights + j * n, weights + k * n, weights + l * n, window, n);
-        out[i] = rows->bias[i] + dots.a - correction;
-        out[j] = rows->bias[j] + dots.b - correction;
-        out[k] = rows->bias[k] + dots.c - correction;
-        out[l] = rows->bias[l] + dots.d - correction;
+    const uint8_t *x = to->x;
+    uint8_t *out = to->out;
+    struct fqt_multiplier by = to->by;
+    uint32_t first = (uint32_t)(to->mask.low + 1), shown = (uint32_t)(to->mask.high - to->mask.low - 1);
+    int32_t largest = 0;
+#if defined(__GNUC__)
+#pragma GCC unroll 4
+#endif
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = error_of(x[i] - first < shown ? acc[i] : 0, by); /* fqt_hides, in one comparison */
     }
+    for (uint32_t i = 0; i < n && tracking; i++) {
+        int32_t magnitude = acc[i] < 0 ? -acc[i] : acc[i];
+        if (x[i] - first < shown && magnitude > largest) {
+            largest = magnitude;
+        }
+    }
+    return largest;
 }
 
 #if FQT_DSP
@@ -47,15 +43,8 @@ static void requantize_to_bytes(const struct fqt_requantization *q, const int32_
 {
     int32_t zero = q->zero;
     struct fqt_multiplier by = q->by;
-    uint32_t i = 0;
-    for (; i + 4u <= n; i += 4u) {
-        int32_t q0 = acc[i], q1 = acc[i + 1u], q2 = acc[i + 2u], q3 = acc[i + 3u];
-        out[i] = (uint8_t)fqt_saturate_byte(zero + fqt_scale_rounded(q0, by));
-        out[i + 1u] = (uint8_t)fqt_saturate_byte(zero + fqt_scale_rounded(q1, by));
-        out[i + 2u] = (uint8_t)fqt_saturate_byte(zero + fqt_scale_rounded(q2, by));
-        out[i + 3u] = (uint8_t)fqt_saturate_byte(zero + fqt_scale_rounded(q3, by));
-    }
-    for (; i < n; i++) {
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < n; i++) {
         out[i] = (uint8_t)fqt_saturate_byte(zero + fqt_scale_rounded(acc[i], by));
     }
 }
@@ -74,5 +63,108 @@ void fqt_requantize(const struct fqt_requantization *q, const int32_t *acc, uint
     for (uint32_t i = 0; i < n; i++) {
         int32_t value = constant.zero + fqt_scale_rounded(acc[i], constant.by);
         out[i] = (uint8_t)fqt_clamp(value, constant.lowest, constant.highest);
+    }
+}
+
+#if !FQT_DSP
+
+void fqt_start_rows(const struct fqt_rows *rows, int32_t x_zero, int32_t *starts)
+{
+    (void)x_zero;
+    for (uint32_t i = 0; i < rows->count; i++) {
+        starts[i] = rows->bias != NULL ? rows->bias[i] : 0;
+    }
+}
+
+struct fqt_window fqt_lay_out(void *to, const uint8_t *x, uint32_t n, uint8_t x_zero)
+{
+    int32_t *values = to, sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        values[i] = x[i] - x_zero;
+        sum += values[i];
+    }
+    return (struct fqt_window){to, sum};
+}
+
+struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, uint32_t n, uint8_t x_zero)
+{
+    int16_t *pair = to;
+    struct fqt_windows windows = {to, 0, 0};
+    for (uint32_t i = 0; i < n; i++) {
+        pair[2u * i] = (int16_t)(first[i] - x_zero);
+        pair[2u * i + 1u] = (int16_t)(second[i] - x_zero);
+        windows.first_sum += pair[2u * i];
+        windows.second_sum += pair[2u * i + 1u];
+    }
+    return windows;
+}
+
+void fqt_multiply_row(const struct fqt_rows *rows, const struct fqt_window *window, int32_t *out)
+{
+    const int32_t *values = window->values;
+    const uint8_t *weights = rows->weights;
+    for (uint32_t i = 0; i < rows->count; i++, weights += rows->n) {
+        int32_t sum = rows->bias[i] - rows->zero * window->sum;
+        for (uint32_t k = 0; k < rows->n; k++) {
+            sum += weights[k] * values[k];
+        }
+        out[i] = sum;
+    }
+}
+
+void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, int32_t *first,
+                       int32_t *second)
+{
+    const int16_t *pair = windows->pair;
+    const uint8_t *weights = rows->weights;
+    for (uint32_t i = 0; i < rows->count; i++, weights += rows->n) {
+        int32_t sum0 = rows->starts[i] - rows->zero * windows->first_sum;
+        int32_t sum1 = rows->starts[i] - rows->zero * windows->second_sum;
+        for (uint32_t k = 0; k < rows->n; k++) {
+            sum0 += weights[k] * pair[2u * k];
+            sum1 += weights[k] * pair[2u * k + 1u];
+        }
+        first[i] = sum0;
+        second[i] = sum1;
+    }
+}
+
+#endif
+
+/* `count` rows from `first` on. */
+static struct fqt_rows part_of(const struct fqt_rows *rows, uint32_t first, uint32_t count)
+{
+    struct fqt_rows part = *rows;
+    part.weights += first * rows->n;
+    part.starts += first;
+    part.count = count;
+    return part;
+}
+
+void fqt_multiply_rows_to_bytes(const struct fqt_rows *rows, const struct fqt_windows *windows,
+                                const struct fqt_requantization *q, uint8_t *first, uint8_t *second)
+{
+    int32_t acc0[BLOCK], acc1[BLOCK];
+    for (uint32_t i = 0; i < rows->count; i += BLOCK) {
+        uint32_t n = rows->count - i < BLOCK ? rows->count - i : BLOCK;
+        const struct fqt_rows part = part_of(rows, i, n);
+        fqt_multiply_rows(&part, windows, acc0, acc1);
+        fqt_requantize(q, acc0, n, first + i);
+        fqt_requantize(q, acc1, n, second + i);
+    }
+}
+
+void fqt_multiply_rows_to_errors(const struct fqt_rows *rows, const struct fqt_windows *windows,
+                                 const struct fqt_masked *first, const struct fqt_masked *second)
+{
+    int32_t acc0[BLOCK], acc1[BLOCK];
+    for (uint32_t i = 0; i < rows->count; i += BLOCK) {
+        uint32_t n = rows->count - i < BLOCK ? rows->count - i : BLOCK;
+        const struct fqt_rows part = part_of(rows, i, n);
+        const struct fqt_masked to0 = {first->by, first->mask, first->x + i, first->out + i};
+        const struct fqt_masked to1 = {second->by, second->mask, second->x + i, second->out + i};
+        fqt_multiply_rows(&part, windows, acc0, acc1);
+        fqt_finish_errors(&to0, acc0, n, false);
+        fqt_finish_errors(&to1, acc1, n, false);
     }
 }

@@ -349,7 +349,7 @@ class Draft:
 def scratch_bytes(layer: Layer) -> int:
     """Bytes of scratch that the engine's kernels need for `layer`; `fqt_scratch_bytes` in kernels/convolution.c.
 
-    Forward: two centred windows of int16. Weight gradient: one int32 a weight of a filter. Error: the int32 rows of the
+    Forward: two windows of 4 bytes a value, the bytes under them, 4 bytes a filter of a group. Weight gradient: one int32 a weight of a filter. Error: the int32 rows of the
     input that one window reaches, and of a fused pool's lower window.
     """
     if not layer.has_weights or layer.is_float:
@@ -359,7 +359,7 @@ def scratch_bytes(layer: Layer) -> int:
     if layer.type == LayerType.CONVOLUTION:
         n_rows = layer.kernel[0] + (layer.stride[0] if layer.pooled else 0)
         row_values = n_rows * layer.in_shape[1] * layer.in_shape[2]
-    return max(2 * 2 * stored, 4 * layer.taps, 4 * row_values)
+    return max(6 * stored + 4 * (layer.filters // layer.groups), 4 * layer.taps, 4 * row_values)
 
 
 def dense_scratch_bytes(layer: Layer) -> int:
@@ -374,4 +374,4 @@ def dense_scratch_bytes(layer: Layer) -> int:
         return 6 * layer.filters + 12
     rows, columns = (-(-size // stride) for size, stride in zip(layer.kernel, layer.stride, strict=True))
     n = -(-layer.filters * rows * columns // 4) * 4
-    return max(18 * stored + (4 * stored + 4) * _FILTERS_AT_ONCE, (4 + _CHANNELS_AT_ONCE) * n)
+    return max(18 * stored + (4 * stored + 4) * _FILTERS_AT_ONCE, 6 * n + _CHANNELS_AT_ONCE * (n + 4))

@@ -1,43 +1,19 @@
-/* Inner products of uint8 weights with centred windows of int16.
+/* For the DSP extension: SMLAD takes two taps at once.
  *
- * A window's int16 values lie in an order of the variant's own: whoever fills it with fqt_widen reads it with
- * fqt_dot_2x2. `n` is a multiple of 4; windows and weights are aligned to 4 bytes. */
-#ifndef FQT_DOT_H
-#define FQT_DOT_H
+ * A window is centred int16, each group of four taps in the order 0, 2, 1, 3; of a pair the second lies behind the first. */
+#include "rows.h"
 
-#include <stdint.h>
-#include <string.h>
-
-#include "../variant.h"
 #include "simd.h"
-
-struct fqt_dots {
-    int32_t a0, a1, b0, b1; /* weights a, b times windows 0, 1 */
-};
-
-struct fqt_dots4 {
-    int32_t a, b, c, d; /* four rows of weights times one window */
-};
 
 #if FQT_DSP
 
-/* window = x - zero, each group of four stored 0, 2, 1, 3; returns the sum. x may lie in the upper half of the window's
- * own 2n bytes: every word is read before it is written over. 2.75 instructions a value. */
-static inline int32_t fqt_widen(int16_t *window, const uint8_t *x, uint32_t n, uint32_t zero)
-{
-    uint32_t zeros = zero | zero << 16;
-    int32_t sum = 0;
-    for (const uint8_t *end = x + n; x != end; x += 4, window += 4) {
-        uint32_t word = fqt_word(x);
-        uint32_t even = fqt_subtract_pairs(fqt_even_bytes(word), zeros);
-        uint32_t odd = fqt_subtract_pairs(fqt_odd_bytes(word), zeros);
-        sum = fqt_smlad(even, FQT_PAIR_OF_ONES, sum);
-        sum = fqt_smlad(odd, FQT_PAIR_OF_ONES, sum);
-        memcpy(window, &even, sizeof even);
-        memcpy(window + 2, &odd, sizeof odd);
-    }
-    return sum;
-}
+struct dots {
+    int32_t a0, a1, b0, b1; /* weights a, b times windows 0, 1 */
+};
+
+struct dots4 {
+    int32_t a, b, c, d; /* four rows of weights times one window */
+};
 
 /* Four taps of two rows and two windows: 18 instructions, 20 cycles, 16 MACs. */
 #define FQT_DOT_2X2_STEP                                                                                            \
@@ -62,10 +38,10 @@ static inline int32_t fqt_widen(int16_t *window, const uint8_t *x, uint32_t n, u
 
 /* n is not 0. All fourteen registers: the compiler would keep some of these on the stack. An odd number
  * of steps enters the loop, which makes two, in the middle. */
-static inline struct fqt_dots fqt_dot_2x2(const uint8_t *a, const uint8_t *b, const int16_t *window0,
+static inline struct dots dot_2x2(const uint8_t *a, const uint8_t *b, const int16_t *window0,
                                           const int16_t *window1, uint32_t n)
 {
-    struct fqt_dots d = {0, 0, 0, 0};
+    struct dots d = {0, 0, 0, 0};
     uint32_t wa, wb, x0, x1, even, left = ((n + 4u) & ~7u) | (n >> 2 & 1u);
     __asm__ volatile("lsrs %[wa], %[left], #1\n\t" /* bit 0: odd */
                      "bic %[left], %[left], #1\n\t"
@@ -89,10 +65,10 @@ static inline struct fqt_dots fqt_dot_2x2(const uint8_t *a, const uint8_t *b, co
     "smlad %[" sum "], %[w], %[odd], %[" sum "]\n\t"
 
 /* n is not 0. 24 instructions, 31 cycles per 16 MACs. */
-static inline struct fqt_dots4 fqt_dot_4x1(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d,
+static inline struct dots4 dot_4x1(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d,
                                            const int16_t *window, uint32_t n)
 {
-    struct fqt_dots4 sums = {0, 0, 0, 0};
+    struct dots4 sums = {0, 0, 0, 0};
     uint32_t even, odd, w, pair;
     __asm__ volatile("1:\n\t"
                      "ldr %[even], [%[p]], #4\n\t"
@@ -107,46 +83,73 @@ static inline struct fqt_dots4 fqt_dot_4x1(const uint8_t *a, const uint8_t *b, c
     return sums;
 }
 
-#else
-
-static inline int32_t fqt_widen(int16_t *window, const uint8_t *x, uint32_t n, uint32_t zero)
+void fqt_start_rows(const struct fqt_rows *rows, int32_t x_zero, int32_t *starts)
 {
+    (void)x_zero;
+    for (uint32_t i = 0; i < rows->count; i++) {
+        starts[i] = rows->bias != NULL ? rows->bias[i] : 0;
+    }
+}
+
+/* 2.75 instructions a value. */
+struct fqt_window fqt_lay_out(void *to, const uint8_t *x, uint32_t n, uint8_t x_zero)
+{
+    uint32_t zeros = x_zero * FQT_PAIR_OF_ONES, *pairs = to;
     int32_t sum = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        int32_t value = x[i] - (int32_t)zero;
-        window[i] = (int16_t)value;
-        sum += value;
+    for (const uint8_t *end = x + n; x != end; x += 4, pairs += 2) {
+        uint32_t word = fqt_word(x);
+        pairs[0] = fqt_subtract_pairs(fqt_even_bytes(word), zeros);
+        pairs[1] = fqt_subtract_pairs(fqt_odd_bytes(word), zeros);
+        sum = fqt_smlad(pairs[0], FQT_PAIR_OF_ONES, sum);
+        sum = fqt_smlad(pairs[1], FQT_PAIR_OF_ONES, sum);
     }
-    return sum;
+    return (struct fqt_window){to, sum};
 }
 
-static inline struct fqt_dots fqt_dot_2x2(const uint8_t *a, const uint8_t *b, const int16_t *window0,
-                                          const int16_t *window1, uint32_t n)
+struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, uint32_t n, uint8_t x_zero)
 {
-    struct fqt_dots d = {0, 0, 0, 0};
-    for (uint32_t i = 0; i < n; i++) {
-        int32_t x0 = window0[i], x1 = window1[i];
-        d.a0 += a[i] * x0;
-        d.a1 += a[i] * x1;
-        d.b0 += b[i] * x0;
-        d.b1 += b[i] * x1;
-    }
-    return d;
+    int32_t first_sum = fqt_lay_out(to, first, n, x_zero).sum;
+    return (struct fqt_windows){to, first_sum, fqt_lay_out((uint8_t *)to + 2u * n, second, n, x_zero).sum};
 }
 
-static inline struct fqt_dots4 fqt_dot_4x1(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d,
-                                           const int16_t *window, uint32_t n)
+void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, int32_t *first,
+                       int32_t *second)
 {
-    struct fqt_dots4 sums = {0, 0, 0, 0};
-    for (uint32_t i = 0; i < n; i++) {
-        sums.a += a[i] * window[i];
-        sums.b += b[i] * window[i];
-        sums.c += c[i] * window[i];
-        sums.d += d[i] * window[i];
+    const uint8_t *weights = rows->weights;
+    const int16_t *window0 = windows->pair, *window1 = window0 + rows->n;
+    const int32_t *starts = rows->starts;
+    uint32_t n = rows->n;
+    int32_t correction0 = rows->zero * windows->first_sum, correction1 = rows->zero * windows->second_sum;
+    for (uint32_t left = rows->count; left != 0;) {
+        uint32_t other = left > 1u ? 1u : 0u; /* an odd last row is computed twice */
+        struct dots dots = dot_2x2(weights, weights + other * n, window0, window1, n);
+        int32_t start_a = starts[0], start_b = starts[other];
+        first[0] = start_a + dots.a0 - correction0;
+        first[other] = start_b + dots.b0 - correction0;
+        second[0] = start_a + dots.a1 - correction1;
+        second[other] = start_b + dots.b1 - correction1;
+        weights += 2u * n;
+        starts += 2;
+        first += 2;
+        second += 2;
+        left -= 1u + other;
     }
-    return sums;
 }
 
-#endif
+void fqt_multiply_row(const struct fqt_rows *rows, const struct fqt_window *window, int32_t *out)
+{
+    uint32_t n = rows->n, last = rows->count - 1u;
+    int32_t correction = rows->zero * window->sum;
+    for (uint32_t i = 0; i < rows->count; i += 4u) { /* missing rows are the last one again */
+        uint32_t j = i + 1u < last ? i + 1u : last, k = i + 2u < last ? i + 2u : last, l = i + 3u < last ? i + 3u : last;
+        const uint8_t *weights = rows->weights;
+        struct dots4 dots =
+            dot_4x1(weights + i * n, weights + j * n, weights + k * n, weights + l * n, window->values, n);
+        out[i] = rows->bias[i] + dots.a - correction;
+        out[j] = rows->bias[j] + dots.b - correction;
+        out[k] = rows->bias[k] + dots.c - correction;
+        out[l] = rows->bias[l] + dots.d - correction;
+    }
+}
 
 #endif
