@@ -1,5 +1,5 @@
 /* Convolution kernels in uint8: forward, weight gradient, error. One contract, several cores: convolution.c is the loop
- * nest, dot.h its inner products in portable C and for the DSP extension.
+ * nest, rows.h its inner products in portable C and in variants.
  *
  * Shapes: x(H,W,C), w(F,KH,KW,C/groups) in rows of `stored` bytes, y and e(OH,OW,F), behind a fused 2x2 max pool
  * (OH/2,OW/2,F) with the place of each maximum in `argmax`. Accumulators are int32; fqt_load has checked the bound of

@@ -349,8 +349,9 @@ class Draft:
 def scratch_bytes(layer: Layer) -> int:
     """Bytes of scratch that the engine's kernels need for `layer`; `fqt_scratch_bytes` in kernels/convolution.c.
 
-    Forward: two windows of 4 bytes a value, the bytes under them, 4 bytes a filter of a group. Weight gradient: one int32 a weight of a filter. Error: the int32 rows of the
-    input that one window reaches, and of a fused pool's lower window.
+    Forward: two windows of 4 bytes a value, the bytes under them, 4 bytes a filter of a group. Weight gradient: one
+    int32 a weight of a filter. Error: the int32 rows of the input that one window reaches, and of a fused pool's lower
+    window.
     """
     if not layer.has_weights or layer.is_float:
         return 0
