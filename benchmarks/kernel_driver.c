@@ -47,7 +47,7 @@ static void gradient_sparse(struct request *r)
     int32_t *rows = at(r, r->out), *sums = at(r, r->sums);
     for (uint32_t i = 0; i < r->n_filters; i++) {
         const struct fqt_gradient_job job = {at(r, r->x), at(r, r->error), at(r, r->argmax), rows + i * r->g.stored,
-                                             r->x_zero};
+                                             at(r, r->scratch), r->scratch_bytes - 4u * r->g.stored, r->x_zero};
         sums[i] = fqt_convolution_gradient(&r->g, &job, fqt_selected(&selection, i));
     }
 }

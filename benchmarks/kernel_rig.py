@@ -25,7 +25,9 @@ from fqtbench.virtual.timing.model import Timing
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _KERNELS: Final = _ROOT / "firmware" / "engine" / "kernels"
 _SOURCES: Final = (
-    "convolution",
+    "gradient_sparse",
+    "error_sparse",
+    "scatter",
     "convolution_forward",
     "rows",
     "rows_dsp",
@@ -166,8 +168,8 @@ class Shape:
     def scratch_bytes(self) -> int:
         """Return what fqt_scratch_bytes asks for: forward pass and the kernels that skip zeros."""
         ring_rows = self.kernel[0] + (self.stride[0] if self.pool == 2 else 0)
-        windows = 6 * self.stored + 4 * (self.filters // self.groups)
-        return max(windows, 4 * self.taps, 4 * ring_rows * self.w * self.c)
+        windows = 6 * self.stored + max(4 * (self.filters // self.groups), 84)
+        return max(windows, 4 * ring_rows * self.w * self.c)
 
     def dense_gradient_bytes(self, n_filters: int) -> int:
         """Return what fqt_dense_gradient_bytes asks for."""

@@ -91,11 +91,14 @@ static void accumulate_sparse(struct fqt_net *net, uint32_t index, const struct 
 {
     const struct image_layer *layer = &net->layers[index];
     bool trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0;
+    uint8_t *scratch = fqt_tensor_write(net, layer->scratch);
     const struct fqt_gradient_job job = {
         .x = fqt_tensor_read(net, layer->in),
         .error = fqt_tensor_read(net, layer->error_out),
         .argmax = g->pool == 2u ? fqt_tensor_read(net, layer->argmax) : NULL,
-        .acc = fqt_tensor_write(net, layer->scratch),
+        .acc = (int32_t *)(void *)scratch,
+        .list = scratch + 4u * g->stored,
+        .list_bytes = net->tensors[layer->scratch].bytes - 4u * g->stored,
         .x_zero = net->tensor_state[layer->in].zero_point,
     };
     for (uint32_t i = 0; i < selection.n; i++) {

@@ -111,13 +111,18 @@ def _forward_calls(draw: st.DrawFn, sums_only: bool = False) -> Call:
     return Call(Kernel.FORWARD, shape, tensors, shape.scratch_bytes(), size, shape.filters, numbers)
 
 
-def _gradient(call: Call, dense: bool) -> Call:
+def _gradient(call: Call, dense: bool, spare_bytes: int = 0) -> Call:
     if dense:
         return replace(
             call, kernel=Kernel.GRADIENT_DENSE, scratch_bytes=call.shape.dense_gradient_bytes(call.n_filters)
         )
     size = 4 * call.shape.stored * call.n_filters
-    return replace(call, kernel=Kernel.GRADIENT_SPARSE, out_bytes=size)
+    return replace(
+        call,
+        kernel=Kernel.GRADIENT_SPARSE,
+        out_bytes=size,
+        scratch_bytes=call.shape.scratch_bytes() + spare_bytes,
+    )
 
 
 def _error(call: Call, scratch_bytes: int, dense: bool) -> Call:

@@ -44,6 +44,21 @@ static inline int32_t fqt_smlad(uint32_t x, uint32_t y, int32_t acc)
     return result;
 }
 
+/* acc + the product of both low halfwords; of the high halfword of x and the low one of y. */
+static inline int32_t fqt_smlabb(uint32_t x, uint32_t y, int32_t acc)
+{
+    int32_t result;
+    __asm__("smlabb %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
+    return result;
+}
+
+static inline int32_t fqt_smlatb(uint32_t x, uint32_t y, int32_t acc)
+{
+    int32_t result;
+    __asm__("smlatb %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
+    return result;
+}
+
 static inline uint32_t fqt_subtract_pairs(uint32_t x, uint32_t y)
 {
     uint32_t result;

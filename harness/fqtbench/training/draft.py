@@ -18,6 +18,7 @@ from fqtbench.training.plan import Buffer, Kind
 _FIXED_ERROR_SCALE: Final = 1 / 127  # errors within −1..1
 _FILTERS_AT_ONCE: Final = 16
 _CHANNELS_AT_ONCE: Final = 16
+_PAIRS_IN_LIST: Final = 8
 _ELEMENT_BYTES: Final = {
     TensorType.U8: 1,
     TensorType.I8: 1,
@@ -347,32 +348,34 @@ class Draft:
 
 
 def scratch_bytes(layer: Layer) -> int:
-    """Bytes of scratch that the engine's kernels need for `layer`; `fqt_scratch_bytes` in kernels/convolution.c.
+    """Bytes of scratch that the engine's kernels need for `layer`; `fqt_scratch_bytes` in kernels/error_sparse.c.
 
     Forward: two windows of 4 bytes a value, the bytes under them, 4 bytes a filter of a group. Weight gradient: one
-    int32 a weight of a filter. Error: the int32 rows of the input that one window reaches, and of a fused pool's lower
-    window.
+    int32 a weight of a filter, two windows, and a list of eight more. Error: the int32 rows of the input that one window
+    reaches, and of a fused pool's lower window.
     """
     if not layer.has_weights or layer.is_float:
         return 0
     stored = -layer.taps % 4 + layer.taps
-    row_values = layer.taps
+    row_values = 0
     if layer.type == LayerType.CONVOLUTION:
         n_rows = layer.kernel[0] + (layer.stride[0] if layer.pooled else 0)
         row_values = n_rows * layer.in_shape[1] * layer.in_shape[2]
-    return max(6 * stored + 4 * (layer.filters // layer.groups), 4 * layer.taps, 4 * row_values)
+    return max(6 * stored + max(4 * (layer.filters // layer.groups), 84), 4 * row_values)
 
 
 def dense_scratch_bytes(layer: Layer) -> int:
-    """Bytes of scratch with which the dense backward kernels work best; kernels/dense.h has the formulas.
+    """Bytes of scratch with which the backward kernels work best; kernels/dense.h and convolution.h have the formulas.
 
-    With less they take fewer filters or channels at a time, and with too little the engine does without them.
+    With less they take fewer filters, channels or windows at a time; the dense ones may be left out.
     """
-    if not layer.has_weights or layer.is_float or layer.pooled or layer.groups > 1 or layer.train == "none":
+    if not layer.has_weights or layer.is_float or layer.groups > 1 or layer.train == "none":
         return 0
     stored = -layer.taps % 4 + layer.taps
     if layer.type == LayerType.FULLY_CONNECTED:
         return 6 * layer.filters + 12
+    if layer.pooled:
+        return 4 * stored + 4 + _PAIRS_IN_LIST * (20 + 2 * stored)
     rows, columns = (-(-size // stride) for size, stride in zip(layer.kernel, layer.stride, strict=True))
     n = -(-layer.filters * rows * columns // 4) * 4
     return max(18 * stored + (4 * stored + 4) * _FILTERS_AT_ONCE, 6 * n + _CHANNELS_AT_ONCE * (n + 4))
