@@ -351,7 +351,7 @@ def scratch_bytes(layer: Layer) -> int:
     """Bytes of scratch that the engine's kernels need for `layer`; `fqt_scratch_bytes` in kernels/error_sparse.c.
 
     Forward: two windows of 4 bytes a value, the bytes under them, 4 bytes a filter of a group. Weight gradient: one
-    int32 a weight of a filter, two windows, and a list of eight more. Error: the int32 rows of the input that one window
+    int32 a weight of a filter, two windows, and a list of eight more. Error: the int32 rows of the input that a window
     reaches, and of a fused pool's lower window.
     """
     if not layer.has_weights or layer.is_float:
