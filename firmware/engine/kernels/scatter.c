@@ -141,9 +141,8 @@ void fqt_add_list(int32_t *acc, const struct fqt_list_entry *entries, const stru
 
 void fqt_add_scaled(int32_t *acc, const uint8_t *values, uint32_t n, int32_t factor, int32_t zero)
 {
-    int32_t less = factor * zero;
     for (uint32_t i = 0; i < n; i++) {
-        acc[i] += factor * values[i] - less;
+        acc[i] += factor * (values[i] - zero);
     }
 }
 
@@ -225,11 +224,11 @@ static void add_list_of_four(int32_t *acc, const struct fqt_list_entry *entry, c
 void fqt_add_scaled_two(int32_t *acc, const struct fqt_scaled *scaled, uint32_t n, int32_t zero)
 {
     const uint8_t *first = scaled->values[0], *second = scaled->values[1];
-    int32_t f0 = scaled->factors[0], f1 = scaled->factors[1], less = (f0 + f1) * zero;
+    int32_t f0 = scaled->factors[0], f1 = scaled->factors[1];
 #if FQT_ARMV6M
     uint32_t fours = n & ~3u;
     if (fours != 0) {
-        add_fours(acc, first, second, acc + fours, f0, f1, less);
+        add_fours(acc, first, second, acc + fours, f0, f1, (f0 + f1) * zero);
         acc += fours;
         first += fours;
         second += fours;
@@ -237,7 +236,7 @@ void fqt_add_scaled_two(int32_t *acc, const struct fqt_scaled *scaled, uint32_t 
     }
 #endif
     for (uint32_t i = 0; i < n; i++) {
-        acc[i] += f0 * first[i] + f1 * second[i] - less;
+        acc[i] += f0 * (first[i] - zero) + f1 * (second[i] - zero);
     }
 }
 
