@@ -31,6 +31,8 @@ _SOURCES: Final = (
     "convolution_forward",
     "rows",
     "rows_dsp",
+    "rows_v6m",
+    "gradient_dense_v6m",
     "patch",
     "gradient_dense",
     "error_dense",
@@ -173,12 +175,12 @@ class Shape:
 
     def dense_gradient_bytes(self, n_filters: int) -> int:
         """Return what fqt_dense_gradient_bytes asks for."""
-        return 18 * self.stored + (4 * self.stored + 4) * (n_filters + n_filters % 2)
+        return 18 * self.stored + 384 + (4 * self.stored + 68) * (n_filters + n_filters % 2)
 
     def dense_error_bytes(self, channels: int) -> int:
         """Return what fqt_dense_error_bytes asks for."""
         if self.h == self.w == 1 and self.kernel == (1, 1) and self.out == (1, 1):
-            return 12 * (self.filters // 2 + 1)
+            return 16 * (self.filters // 2 + 1)
         reach = -(-self.kernel[0] // self.stride[0]) * -(-self.kernel[1] // self.stride[1])
         n = -(-reach * self.filters // 4) * 4
         return 6 * n + (n + 4) * channels

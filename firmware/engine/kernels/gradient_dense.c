@@ -2,7 +2,8 @@
 #include "patch.h"
 #include "simd.h"
 
-#define BLOCK 8u /* output pixels at a time */
+#define BLOCK 8u         /* output pixels at a time */
+#define LEAST_PIXELS 64u /* on Armv6-M */
 
 static uint64_t even(uint64_t n)
 {
@@ -11,8 +12,8 @@ static uint64_t even(uint64_t n)
 
 uint64_t fqt_dense_gradient_bytes(const struct fqt_geometry *g, uint32_t n_filters)
 {
-    uint64_t windows = (2u * BLOCK + 2u) * (uint64_t)g->stored;
-    return windows + (4u * (uint64_t)g->stored + 4u) * even(n_filters);
+    uint64_t windows = (2u * BLOCK + 2u) * (uint64_t)g->stored + 6u * LEAST_PIXELS;
+    return windows + (4u * (uint64_t)g->stored + 4u + LEAST_PIXELS) * even(n_filters);
 }
 
 uint32_t fqt_count_errors(const uint8_t *error, uint32_t n)
@@ -28,6 +29,8 @@ uint32_t fqt_count_errors(const uint8_t *error, uint32_t n)
     }
     return n - zeros;
 }
+
+#if !FQT_ARMV6M
 
 /* Scratch: rows, sums, windows of a block, and the bytes under two windows. */
 struct work {
@@ -231,5 +234,7 @@ struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const
     }
     return (struct fqt_dense_gradient){work.rows, work.sums};
 }
+
+#endif
 
 #endif

@@ -5,6 +5,8 @@
 
 #define BLOCK 16u /* sums on the stack */
 
+#if !FQT_ARMV6M
+
 static uint8_t error_of(int32_t acc, struct fqt_multiplier by)
 {
     int32_t error = FQT_ERROR_ZERO + fqt_scale_rounded(acc, by);
@@ -66,7 +68,9 @@ void fqt_requantize(const struct fqt_requantization *q, const int32_t *acc, uint
     }
 }
 
-#if !FQT_DSP
+#endif
+
+#if !FQT_DSP && !FQT_ARMV6M
 
 void fqt_start_rows(const struct fqt_rows *rows, int32_t x_zero, int32_t *starts)
 {
@@ -131,6 +135,8 @@ void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *wi
 
 #endif
 
+#if !FQT_ARMV6M
+
 /* `count` rows from `first` on. */
 static struct fqt_rows part_of(const struct fqt_rows *rows, uint32_t first, uint32_t count)
 {
@@ -168,3 +174,5 @@ void fqt_multiply_rows_to_errors(const struct fqt_rows *rows, const struct fqt_w
         fqt_finish_errors(&to1, acc1, n, false);
     }
 }
+
+#endif

@@ -373,9 +373,9 @@ def dense_scratch_bytes(layer: Layer) -> int:
         return 0
     stored = -layer.taps % 4 + layer.taps
     if layer.type == LayerType.FULLY_CONNECTED:
-        return 6 * layer.filters + 12
+        return 8 * layer.filters + 16
     if layer.pooled:
         return 4 * stored + 4 + _PAIRS_IN_LIST * (20 + 2 * stored)
     rows, columns = (-(-size // stride) for size, stride in zip(layer.kernel, layer.stride, strict=True))
     n = -(-layer.filters * rows * columns // 4) * 4
-    return max(18 * stored + (4 * stored + 4) * _FILTERS_AT_ONCE, 6 * n + _CHANNELS_AT_ONCE * (n + 4))
+    return max(18 * stored + 384 + (4 * stored + 68) * _FILTERS_AT_ONCE, 6 * n + _CHANNELS_AT_ONCE * (n + 4))
