@@ -1,10 +1,12 @@
 /* Calls one kernel on a block of memory, on a Cortex-M or on the host: benchmarks/kernel_rig.py lays it out. */
+#include "cells.h"
 #include "convolution.h"
 #include "dense.h"
 #include "fold.h"
 #include "importance.h"
+#include "step.h"
 
-enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD };
+enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD, FOLD_OUTER, STEP, STEP_OUTER, SUM_CELLS, STEP_CELLS };
 
 /* Offsets are from the request's start; 0 = absent. */
 struct request {
@@ -81,6 +83,45 @@ static void error_dense(struct request *r)
     r->result[0] = fqt_dense_error(&r->g, &job);
 }
 
+static void fold_outer(struct request *r)
+{
+    const uint8_t *error = at(r, r->error);
+    int16_t *plane = at(r, r->argmax);
+    struct fqt_outer o = fqt_outer_of(&r->g, at(r, r->x), r->x_zero, r->by, FQT_OUTER_FOLD, at(r, r->scratch));
+    for (uint32_t f = 0; f < r->g.filters; f++) {
+        fqt_fold_outer(plane + f * r->g.stored, &o, error[f] - FQT_ERROR_ZERO);
+    }
+}
+
+/* Weights in `argmax`, filled up to a word; behind them their residuals. n_filters sums in `bias`, at most `highest`. */
+static void step(struct request *r)
+{
+    uint8_t *weights = at(r, r->argmax);
+    int8_t *residual = (int8_t *)weights + (r->n_filters + 3u) / 4u * 4u;
+    r->result[0] = fqt_step(weights, residual, at(r, r->bias), r->n_filters, r->by, r->highest);
+}
+
+/* Weights in `argmax`(filters, stored), behind them their residuals. */
+static void step_outer(struct request *r)
+{
+    const uint8_t *error = at(r, r->error);
+    uint8_t *weights = at(r, r->argmax);
+    int8_t *residual = (int8_t *)weights + r->g.filters * r->g.stored;
+    struct fqt_outer o = fqt_outer_of(&r->g, at(r, r->x), r->x_zero, r->by, FQT_OUTER_STEP, at(r, r->scratch));
+    for (uint32_t f = 0; f < r->g.filters; f++) {
+        uint32_t first = f * r->g.stored;
+        r->result[0] |= fqt_step_outer(weights + first, residual + first, &o, error[f] - FQT_ERROR_ZERO) ? 1 : 0;
+    }
+}
+
+/* n_filters cells in `argmax`, filled up to 4, behind them their weights; `lowest` is the offset, `highest` bounds g. */
+static void step_cells(struct request *r)
+{
+    int16_t *cells = at(r, r->argmax);
+    const struct fqt_row_step row = {.by = r->by, .offset = r->lowest, .largest = r->highest};
+    r->result[0] = fqt_step_cells((uint8_t *)(cells + (r->n_filters + 3u) / 4u * 4u), cells, r->n_filters, &row);
+}
+
 void run(struct request *r)
 {
     switch (r->kernel) {
@@ -104,6 +145,25 @@ void run(struct request *r)
         break;
     case FOLD: /* the plane in `argmax`, n_filters sums in `bias` */
         fqt_fold(at(r, r->argmax), at(r, r->bias), r->n_filters, r->by);
+        break;
+    case FOLD_OUTER: /* into the plane in `argmax`(filters, stored) */
+        fold_outer(r);
+        break;
+    case STEP:
+        step(r);
+        break;
+    case STEP_OUTER:
+        step_outer(r);
+        break;
+    case SUM_CELLS: { /* n_filters cells in `argmax`; result in `out` */
+        struct fqt_row_sums sums = fqt_sum_cells(at(r, r->argmax), r->n_filters);
+        memcpy(at(r, r->out), &sums.squares, 8);
+        r->result[0] = sums.total;
+        r->result[1] = sums.largest;
+        break;
+    }
+    case STEP_CELLS:
+        step_cells(r);
         break;
     default:
         r->result[0] = (int32_t)fqt_count_errors(at(r, r->error), r->g.out_h * r->g.out_w * r->g.filters);

@@ -38,6 +38,9 @@ _SOURCES: Final = (
     "error_dense",
     "importance",
     "fold",
+    "outer",
+    "step",
+    "cells",
 )
 _WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 _COMMON: Final = (
@@ -123,6 +126,11 @@ class Kernel(IntEnum):
     COUNT = 5
     WEIGH = 6
     FOLD = 7
+    FOLD_OUTER = 8
+    STEP = 9
+    STEP_OUTER = 10
+    SUM_CELLS = 11
+    STEP_CELLS = 12
 
 
 @dataclass(frozen=True)

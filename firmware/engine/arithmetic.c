@@ -7,6 +7,26 @@
 #include <math.h>
 #endif
 
+struct fqt_multiplier fqt_multiplier_of(float value, int32_t min_shift, int32_t max_shift)
+{
+    uint32_t bits = fqt_float_bits(value);
+    int32_t shift = 141 - (int32_t)(bits >> 23);
+    int32_t m = (int32_t)((((bits & 0x7FFFFFu) | 0x800000u) + 256u) >> 9);
+    if (m == 1 << 15) {
+        m = 1 << 14;
+        shift -= 1;
+    }
+    if (shift < min_shift) {
+        return (struct fqt_multiplier){(1 << 15) - 1, min_shift};
+    }
+    if (shift > max_shift) {
+        int32_t excess = shift - max_shift;
+        m = excess > 15 ? 0 : (m + (1 << (excess - 1))) >> excess;
+        shift = max_shift;
+    }
+    return (struct fqt_multiplier){m, shift};
+}
+
 float fqt_exp_nonpositive(float x)
 {
     if (!(x >= -87.0f)) { /* a NaN too */

@@ -13,7 +13,7 @@
 #define FQT_ERROR_ZERO 128         /* zero point of every error tensor */
 #define FQT_RESIDUAL_BITS 4
 #define FQT_RESIDUAL_ONE 16        /* one weight quantum in units of the residual */
-#define FQT_GRADIENT_LIMIT 2047    /* a 12-bit gradient is kept symmetric */
+#define FQT_GRADIENT_LIMIT 2047    /* of 12 bits; -2048 as well */
 #define FQT_REQUANTIZE_MIN_SHIFT 17
 #define FQT_REQUANTIZE_MAX_SHIFT 32
 #define FQT_UPDATE_MIN_SHIFT 1
@@ -51,25 +51,7 @@ static inline float fqt_power_of_two(int32_t exponent)
 
 /* Split value > 0 into m * 2^-shift with 2^14 <= m < 2^15. Too large a value saturates at min_shift; a tiny one
  * loses bits of m at max_shift. */
-static inline struct fqt_multiplier fqt_multiplier_of(float value, int32_t min_shift, int32_t max_shift)
-{
-    uint32_t bits = fqt_float_bits(value);
-    int32_t shift = 141 - (int32_t)(bits >> 23);
-    int32_t m = (int32_t)((((bits & 0x7FFFFFu) | 0x800000u) + 256u) >> 9);
-    if (m == 1 << 15) {
-        m = 1 << 14;
-        shift -= 1;
-    }
-    if (shift < min_shift) {
-        return (struct fqt_multiplier){(1 << 15) - 1, min_shift};
-    }
-    if (shift > max_shift) {
-        int32_t excess = shift - max_shift;
-        m = excess > 15 ? 0 : (m + (1 << (excess - 1))) >> excess;
-        shift = max_shift;
-    }
-    return (struct fqt_multiplier){m, shift};
-}
+struct fqt_multiplier fqt_multiplier_of(float value, int32_t min_shift, int32_t max_shift);
 
 static inline struct fqt_multiplier fqt_requantize_multiplier(float value)
 {

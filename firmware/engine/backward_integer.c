@@ -3,7 +3,10 @@
 #include "kernels/convolution.h"
 #include "kernels/dense.h"
 #include "kernels/fold.h"
+#include "kernels/outer.h"
+#include "kernels/step.h"
 
+#define LARGEST_PRODUCT (128 * 255) /* of an error and an input */
 #define LEAST_FILTERS 2u /* a dense gradient of fewer isn't worth its windows */
 
 static void add_as_floats(float *plane, const int32_t *acc, uint32_t n, float unit)
@@ -13,21 +16,58 @@ static void add_as_floats(float *plane, const int32_t *acc, uint32_t n, float un
     }
 }
 
-/* What becomes of a filter's int32 gradients: added to the mini-batch, or at batch 1 applied at once. */
-static void take_gradient(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g, uint32_t filter,
-                          const int32_t *acc, float unit)
+/* What becomes of a layer's gradients: added to the mini-batch, or at batch 1 applied at once; nothing if biases alone
+ * are trained. */
+struct taker {
+    struct fqt_net *net;
+    uint32_t index;
+    const struct fqt_geometry *g;
+    enum { NONE, ADD_FLOATS, FOLD, STEP, STEP_OTHERWISE } way;
+    float unit;
+    struct fqt_multiplier by; /* of FOLD and STEP */
+    int16_t *plane;           /* of FOLD */
+    uint8_t *weights;         /* of STEP */
+    int8_t *residual;
+    bool saturated;
+};
+
+static struct taker taker_of(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g, float unit)
 {
     const struct image_layer *layer = &net->layers[index];
     uint8_t type = layer->plane != IMAGE_NONE ? net->tensors[layer->plane].dtype : (uint8_t)IMAGE_I8;
-    if (type == IMAGE_I8) {
-        fqt_update_at_once(net, index, filter, acc, unit);
+    struct taker taker = {.net = net, .index = index, .g = g, .way = STEP_OTHERWISE, .unit = unit};
+    if ((layer->flags & IMAGE_FLAG_TRAINED) == 0) {
+        taker.way = NONE;
     } else if (type == IMAGE_F32) {
-        float *plane = fqt_tensor_write(net, layer->plane);
-        add_as_floats(plane + filter * g->stored, acc, g->taps, unit);
+        taker.way = ADD_FLOATS;
+    } else if (type == IMAGE_I16) {
+        taker.way = FOLD;
+        taker.plane = fqt_tensor_write(net, layer->plane);
+        taker.by = fqt_requantize_multiplier(unit * fqt_power_of_two(-net->layer_state[index].gradient_exponent));
+    } else if (fqt_keeps_wide_residuals(net, index)) {
+        taker.way = STEP;
+        taker.weights = fqt_tensor_write(net, layer->weights);
+        taker.residual = fqt_tensor_write(net, layer->plane);
+        taker.by = fqt_step_at_once(net, index, unit);
+    }
+    return taker;
+}
+
+/* A filter's int32 gradients. */
+static void take_gradient(struct taker *t, uint32_t filter, const int32_t *acc)
+{
+    const struct fqt_geometry *g = t->g;
+    uint32_t first = filter * g->stored;
+    if (t->way == FOLD) {
+        fqt_fold(t->plane + first, acc, g->taps, t->by);
+    } else if (t->way == STEP) {
+        int32_t largest = (int32_t)(g->out_h * g->out_w) * LARGEST_PRODUCT;
+        t->saturated |= fqt_step(t->weights + first, t->residual + first, acc, g->taps, t->by, largest);
+    } else if (t->way == ADD_FLOATS) {
+        float *plane = fqt_tensor_write(t->net, t->net->layers[t->index].plane);
+        add_as_floats(plane + first, acc, g->taps, t->unit);
     } else {
-        int16_t *plane = fqt_tensor_write(net, layer->plane);
-        unit = unit * fqt_power_of_two(-net->layer_state[index].gradient_exponent);
-        fqt_fold(plane + filter * g->stored, acc, g->taps, fqt_requantize_multiplier(unit));
+        fqt_update_at_once(t->net, t->index, filter, acc, t->unit);
     }
 }
 
@@ -63,10 +103,11 @@ static void add_bias_gradient(const struct fqt_net *net, const struct image_laye
 }
 
 /* The selection in parts of `at_once` filters. */
-static void accumulate_dense(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
-                             struct fqt_selection selection, uint32_t at_once, float unit)
+static void accumulate_dense(struct taker *taker, const struct image_layer *layer, struct fqt_selection selection,
+                             uint32_t at_once)
 {
-    const struct image_layer *layer = &net->layers[index];
+    const struct fqt_net *net = taker->net;
+    const struct fqt_geometry *g = taker->g;
     const uint8_t *error = fqt_tensor_read(net, layer->error_out);
     for (uint32_t first = 0; first < selection.n; first += at_once) {
         uint32_t n = selection.n - first < at_once ? selection.n - first : at_once;
@@ -81,16 +122,15 @@ static void accumulate_dense(struct fqt_net *net, uint32_t index, const struct f
         for (uint32_t i = 0; i < n; i++) {
             uint32_t f = fqt_selected(&selection, first + i);
             add_bias_gradient(net, layer, f, gradient.sums[i]);
-            take_gradient(net, index, g, f, gradient.rows + i * g->stored, unit);
+            take_gradient(taker, f, gradient.rows + i * g->stored);
         }
     }
 }
 
-static void accumulate_sparse(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
-                              struct fqt_selection selection, float unit)
+static void accumulate_sparse(struct taker *taker, const struct image_layer *layer, struct fqt_selection selection)
 {
-    const struct image_layer *layer = &net->layers[index];
-    bool trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0;
+    const struct fqt_net *net = taker->net;
+    const struct fqt_geometry *g = taker->g;
     uint8_t *scratch = fqt_tensor_write(net, layer->scratch);
     const struct fqt_gradient_job job = {
         .x = fqt_tensor_read(net, layer->in),
@@ -103,25 +143,56 @@ static void accumulate_sparse(struct fqt_net *net, uint32_t index, const struct 
     };
     for (uint32_t i = 0; i < selection.n; i++) {
         uint32_t f = fqt_selected(&selection, i);
-        int32_t sum = trained ? fqt_convolution_gradient(g, &job, f) : fqt_error_sum(g, job.error, f);
+        bool biases_only = taker->way == NONE;
+        int32_t sum = biases_only ? fqt_error_sum(g, job.error, f) : fqt_convolution_gradient(g, &job, f);
         add_bias_gradient(net, layer, f, sum);
-        if (trained) {
-            take_gradient(net, index, g, f, job.acc, unit);
+        if (!biases_only) {
+            take_gradient(taker, f, job.acc);
         }
     }
+}
+
+/* A fully connected layer: a filter's gradient is one error times the input, of which no sums need be stored. */
+static void accumulate_outer(struct taker *taker, const struct image_layer *layer, struct fqt_selection selection)
+{
+    const struct fqt_net *net = taker->net;
+    const uint8_t *error = fqt_tensor_read(net, layer->error_out);
+    const struct fqt_outer o =
+        fqt_outer_of(taker->g, fqt_tensor_read(net, layer->in), net->tensor_state[layer->in].zero_point, taker->by,
+                     taker->way == FOLD ? FQT_OUTER_FOLD : FQT_OUTER_STEP, fqt_tensor_write(net, layer->scratch));
+    for (uint32_t i = 0; i < selection.n; i++) {
+        uint32_t f = fqt_selected(&selection, i), first = f * taker->g->stored;
+        int32_t e = error[f] - FQT_ERROR_ZERO;
+        add_bias_gradient(net, layer, f, e);
+        if (taker->way == FOLD) {
+            fqt_fold_outer(taker->plane + first, &o, e);
+        } else {
+            taker->saturated |= fqt_step_outer(taker->weights + first, taker->residual + first, &o, e);
+        }
+    }
+}
+
+static bool has_one_window(const struct fqt_geometry *g)
+{
+    return g->h * g->w * g->out_h * g->out_w * g->kernel_h * g->kernel_w == 1u && g->group_filters == g->filters;
 }
 
 void fqt_accumulate_integer(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
                             struct fqt_selection selection, uint32_t error_share)
 {
     const struct image_layer *layer = &net->layers[index];
-    float unit = net->tensor_state[layer->error_out].scale * net->tensor_state[layer->in].scale;
+    struct taker taker =
+        taker_of(net, index, g, net->tensor_state[layer->error_out].scale * net->tensor_state[layer->in].scale);
     uint32_t at_once = filters_at_once(net, layer, g);
-    if ((layer->flags & IMAGE_FLAG_TRAINED) != 0 && at_once >= LEAST_FILTERS &&
-        error_share >= FQT_DENSE_GRADIENT_SHARE) {
-        accumulate_dense(net, index, g, selection, at_once, unit);
+    if (has_one_window(g) && (taker.way == FOLD || taker.way == STEP)) {
+        accumulate_outer(&taker, layer, selection);
+    } else if (taker.way != NONE && at_once >= LEAST_FILTERS && error_share >= FQT_DENSE_GRADIENT_SHARE) {
+        accumulate_dense(&taker, layer, selection, at_once);
     } else {
-        accumulate_sparse(net, index, g, selection, unit);
+        accumulate_sparse(&taker, layer, selection);
+    }
+    if (taker.saturated) {
+        fqt_note_saturation(net, index);
     }
 }
 

@@ -14,7 +14,7 @@
 #include "image.h"
 
 /* Version of the arithmetic; an image compiled for another one is refused. */
-#define FQT_ARITH_ID 3u
+#define FQT_ARITH_ID 4u
 
 enum fqt_status {
     FQT_OK = 0,

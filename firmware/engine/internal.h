@@ -169,7 +169,13 @@ void fqt_update_integer(struct fqt_net *net, uint32_t layer, float rate);
 void fqt_update_float(struct fqt_net *net, uint32_t layer, float rate);
 void fqt_grow_weights(struct fqt_net *net, const struct image_layer *layer);
 
-/* Batch 1: subtract a filter's int32 gradients (taps), one unit of which is `unit`, from its weights. */
+/* Batch 1: whether weights have 8 bits of residual and no velocity, so that the step kernels know them; what then scales
+ * gradients of `unit` to steps; and that a step was clamped. */
+bool fqt_keeps_wide_residuals(const struct fqt_net *net, uint32_t layer);
+struct fqt_multiplier fqt_step_at_once(const struct fqt_net *net, uint32_t layer, float unit);
+void fqt_note_saturation(struct fqt_net *net, uint32_t layer);
+
+/* Batch 1, any layer: subtract a filter's int32 gradients (taps), one unit of which is `unit`, from its weights. */
 void fqt_update_at_once(struct fqt_net *net, uint32_t layer, uint32_t filter, const int32_t *gradient, float unit);
 
 /* Rate of the schedule at the present step. */

@@ -3,6 +3,7 @@
  * A plane word of int16 is gradient << 4 | residual, the gradient of 12 bits, the residual -8..7; one of int8 is a residual
  * -128..127. Where weights are rounded instead, the residual is 0, or there is no plane. */
 #include "internal.h"
+#include "kernels/cells.h"
 #include "random.h"
 
 #define WEIGHT_GROWTH 1.125f
@@ -179,53 +180,54 @@ static int32_t wide_step(int32_t acc, struct fqt_multiplier by)
     return (int32_t)(step > WIDE_LIMIT ? WIDE_LIMIT : (step < -WIDE_LIMIT ? -WIDE_LIMIT : step));
 }
 
+bool fqt_keeps_wide_residuals(const struct fqt_net *net, uint32_t index)
+{
+    const struct image_layer *layer = &net->layers[index];
+    return layer->plane != IMAGE_NONE && net->tensors[layer->plane].dtype == IMAGE_I8 &&
+           layer->velocity == IMAGE_NONE && net->header->rounding == IMAGE_RESIDUAL;
+}
+
+struct fqt_multiplier fqt_step_at_once(const struct fqt_net *net, uint32_t index, float unit)
+{
+    float weight_scale = net->tensor_state[net->layers[index].weights].scale;
+    return fqt_requantize_multiplier(plain_factor(net, fqt_current_rate(net), unit, VELOCITY_ONE, weight_scale));
+}
+
+void fqt_note_saturation(struct fqt_net *net, uint32_t index)
+{
+    if (net->header->weight_ranges != IMAGE_WEIGHTS_FIXED) {
+        net->layer_state[index].saturated = 1;
+    }
+}
+
 void fqt_update_at_once(struct fqt_net *net, uint32_t index, uint32_t filter, const int32_t *gradient, float unit)
 {
     const struct image_layer *layer = &net->layers[index];
     struct stepper s = stepper_of(net, index);
-    float weight_scale = net->tensor_state[layer->weights].scale, rate = fqt_current_rate(net);
     uint32_t first = filter * s.g.stored, random = dither_begin(&s, filter);
     bool saturated = false;
     if (s.bits != 0) {
-        struct fqt_multiplier by =
-            fqt_requantize_multiplier(plain_factor(net, rate, unit, VELOCITY_ONE, weight_scale));
+        struct fqt_multiplier by = fqt_step_at_once(net, index, unit);
         for (uint32_t i = 0; i < s.g.taps; i++) {
             saturated |= apply(&s, first + i, fqt_scale_rounded(gradient[i], by), 0);
         }
     } else {
-        struct fqt_multiplier by = fqt_multiplier_of(plain_factor(net, rate, unit, WIDE_ONE, weight_scale),
-                                                     FQT_WIDE_MIN_SHIFT, FQT_WIDE_MAX_SHIFT);
+        float weight_scale = net->tensor_state[layer->weights].scale;
+        struct fqt_multiplier by =
+            fqt_multiplier_of(plain_factor(net, fqt_current_rate(net), unit, WIDE_ONE, weight_scale),
+                              FQT_WIDE_MIN_SHIFT, FQT_WIDE_MAX_SHIFT);
         for (uint32_t i = 0; i < s.g.taps; i++) {
             int32_t step = wide_step(gradient[i], by);
             step = s.velocity != NULL ? (step + VELOCITY_ONE / 2) >> VELOCITY_BITS : step;
             saturated |= apply(&s, first + i, step, dither_next(&s, &random));
         }
     }
-    if (saturated && net->header->weight_ranges != IMAGE_WEIGHTS_FIXED) {
-        net->layer_state[index].saturated = 1;
+    if (saturated) {
+        fqt_note_saturation(net, index);
     }
 }
 
 /* --- mini-batch --------------------------------------------------------------------------------------- */
-
-struct row_sums {
-    int32_t total;   /* sum of g */
-    int64_t squares; /* sum of g^2 */
-    int32_t largest; /* of |g| */
-};
-
-static struct row_sums sum_row(const int16_t *plane, uint32_t taps)
-{
-    struct row_sums sums = {0, 0, 0};
-    for (uint32_t i = 0; i < taps; i++) {
-        int32_t g = gradient_of(plane[i]);
-        int32_t magnitude = g < 0 ? -g : g;
-        sums.total += g;
-        sums.squares += (int64_t)(g * g);
-        sums.largest = magnitude > sums.largest ? magnitude : sums.largest;
-    }
-    return sums;
-}
 
 /* Round to nearest, halves away from zero. */
 static int32_t divide_rounded(int64_t dividend, uint32_t divisor)
@@ -239,7 +241,7 @@ static int32_t divide_rounded(int64_t dividend, uint32_t divisor)
 static void adapt_exponent(struct fqt_layer_state *state, int32_t largest)
 {
     int32_t exponent = state->gradient_exponent;
-    if (largest == FQT_GRADIENT_LIMIT) {
+    if (largest >= FQT_GRADIENT_LIMIT) {
         exponent += 2;
     } else if (largest >= 1024) {
         exponent += 1;
@@ -251,22 +253,25 @@ static void adapt_exponent(struct fqt_layer_state *state, int32_t largest)
     state->gradient_exponent = fqt_clamp(exponent, -EXPONENT_LIMIT, EXPONENT_LIMIT);
 }
 
-/* Subtract m * 2^-S * (g - mean) from a row; true if a weight saturated. */
-static bool step_row(const struct stepper *s, uint32_t row, struct fqt_multiplier by, int32_t mean)
+/* Subtract m * 2^-S * (g - mean) from a row, of which no |g| is larger than `largest`; true if a weight saturated. */
+static bool step_row(const struct stepper *s, uint32_t row, struct fqt_multiplier by, int32_t mean, int32_t largest)
 {
-    int32_t offset = (1 << (by.shift - 1)) - mean;
+    const struct fqt_row_step step = {.by = by, .offset = (1 << (by.shift - 1)) - mean, .largest = largest};
     uint32_t random = dither_begin(s, row), first = row * s->g.stored;
     bool saturated = false;
+    if (s->bits == FQT_RESIDUAL_BITS && s->velocity == NULL) {
+        return fqt_step_cells(s->weights + first, s->plane + first, s->g.taps, &step);
+    }
     for (uint32_t i = first; i < first + s->g.taps; i++) {
-        int32_t step = (gradient_of(s->plane[i]) * by.m + offset) >> by.shift;
-        saturated |= apply(s, i, step, s->bits == 0 ? dither_next(s, &random) : 0);
+        int32_t units = (gradient_of(s->plane[i]) * by.m + step.offset) >> by.shift;
+        saturated |= apply(s, i, units, s->bits == 0 ? dither_next(s, &random) : 0);
     }
     return saturated;
 }
 
 /* The multiplier of a standardized row; its bias steps by the same deviation. */
 static struct fqt_multiplier standardize(const struct fqt_net *net, uint32_t index, const struct stepper *s,
-                                         uint32_t row, const struct row_sums *sums, float rate)
+                                         uint32_t row, const struct fqt_row_sums *sums, float rate)
 {
     const struct image_layer *layer = &net->layers[index];
     const float *bias_gradient = fqt_tensor_read(net, layer->bias_step);
@@ -291,7 +296,7 @@ void fqt_update_integer(struct fqt_net *net, uint32_t index, float rate)
                                                  FQT_UPDATE_MIN_SHIFT, FQT_UPDATE_MAX_SHIFT);
     int32_t largest = 0;
     for (uint32_t f = 0; f < s.g.filters; f++) {
-        struct row_sums sums = sum_row(s.plane + f * s.g.stored, s.g.taps);
+        struct fqt_row_sums sums = fqt_sum_cells(s.plane + f * s.g.stored, s.g.taps);
         int32_t mean = 0;
         largest = sums.largest > largest ? sums.largest : largest;
         if (standardized) {
@@ -299,7 +304,7 @@ void fqt_update_integer(struct fqt_net *net, uint32_t index, float rate)
             mean = divide_rounded((int64_t)sums.total * by.m, s.g.taps);
         }
         if (sums.largest != 0) { /* else pruned in all samples: it keeps velocity and residual */
-            saturated |= step_row(&s, f, by, mean);
+            saturated |= step_row(&s, f, by, mean, sums.largest);
         }
     }
     if (!standardized) {

@@ -210,6 +210,16 @@ def test_importance_is_the_sum_of_magnitudes(
         assert np.frombuffer(run(call).out, np.uint32).tolist() == expected.tolist()
 
 
+def _cells(rng: np.random.Generator, n: int) -> NDArray[np.int16]:
+    gradients = rng.choice(np.array([-2048, -2047, -500, -1, 0, 1, 500, 2046, 2047]), n)
+    return (gradients * 16 + rng.integers(0, 16, n)).astype(np.int16)
+
+
+def _folded(cells: NDArray[np.int16], sums: NDArray[np.int64], m: int, shift: int) -> list[int]:
+    shares = np.clip((sums * m + (1 << (shift - 1))) >> shift, -2048, 2047)
+    return np.clip(cells + 16 * shares, -32768, 32767).tolist()
+
+
 @_SETTINGS
 @given(
     n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), reach=st.sampled_from([1 << 8, 1 << 20, 1 << 31])
@@ -218,14 +228,149 @@ def test_folded_gradients_of_both_variants_agree(
     host: Callable[[Call], Result], core: OnCore, n: int, seed: int, reach: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    gradients = rng.choice(np.array([-2047, -2046, -1, 0, 1, 2046, 2047]), n)
-    plane = (gradients * 16 + rng.integers(0, 16, n)).astype(np.int16)
+    plane = _cells(rng, n)
     sums = rng.integers(-reach, reach, n).astype(np.int32)
     m, shift = int(rng.integers(1 << 14, 1 << 15)), int(rng.integers(17, 33))
     call = Call(
         Kernel.FOLD, Shape(1, 1, 1, 1), {"argmax": plane, "bias": sums}, 0, 0, n, {"m": m, "shift": shift}
     )
-    scaled = (sums.astype(np.int64) * m + (1 << (shift - 1))) >> shift
-    expected = np.clip((plane >> 4) + scaled, -2047, 2047) * 16 + (plane & 15)
+    expected = _folded(plane, sums.astype(np.int64), m, shift)
     for run in (host, core):
-        assert np.frombuffer(run(call).argmax, np.int16).tolist() == expected.tolist()
+        assert np.frombuffer(run(call).argmax, np.int16).tolist() == expected
+
+
+@st.composite
+def _outer_products(draw: st.DrawFn, kernel: Kernel) -> Call:
+    """A fully connected layer's input, errors of which many are small, and a multiplier of any size."""
+    shape = Shape(1, 1, draw(st.integers(1, 70)), draw(st.integers(1, 9)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    error = _bytes(rng, shape.filters, draw(st.booleans()))
+    small = rng.random(shape.filters) < 0.5
+    error[small] = rng.integers(124, 133, np.count_nonzero(small))
+    tensors: dict[str, NDArray[np.generic]] = {"x": _bytes(rng, shape.c, draw(st.booleans())), "error": error}
+    m = draw(st.one_of(st.sampled_from([0, 1, 32767]), st.integers(1 << 14, (1 << 15) - 1)))
+    numbers = {"x_zero": draw(st.sampled_from([0, 117, 255])), "m": m, "shift": draw(st.integers(17, 32))}
+    return Call(kernel, shape, tensors, shape.scratch_bytes(), 0, shape.filters, numbers)
+
+
+def _products(call: Call) -> NDArray[np.int64]:
+    """Return (e − 128)(x − z), (filters, stored), zero in the padding."""
+    x = np.zeros(call.shape.stored, np.int64)
+    x[: call.shape.taps] = call.tensors["x"].astype(np.int64) - call.numbers["x_zero"]
+    return np.outer(call.tensors["error"].astype(np.int64) - 128, x)
+
+
+@_SETTINGS
+@given(call=_outer_products(Kernel.FOLD_OUTER), seed=st.integers(0, 2**32 - 1))
+def test_outer_products_are_folded_as_their_sums_are(
+    host: Callable[[Call], Result], core: OnCore, call: Call, seed: int
+) -> None:
+    plane = _cells(np.random.default_rng(seed), call.shape.filters * call.shape.stored)
+    call = replace(call, tensors={**call.tensors, "argmax": plane})
+    expected = _folded(plane, _products(call).ravel(), call.numbers["m"], call.numbers["shift"])
+    for run in (host, core):
+        assert np.frombuffer(run(call).argmax, np.int16).tolist() == expected
+
+
+def _stepped(
+    weights: NDArray[np.uint8], residual: NDArray[np.int8], sums: NDArray[np.int64], m: int, shift: int
+) -> tuple[list[int], list[int], bool]:
+    values = weights.astype(np.int64) * 256 + residual - ((sums * m + (1 << (shift - 1))) >> shift)
+    kept = np.clip(values, -128, 255 * 256 + 127)
+    quanta = (kept + 128) >> 8
+    return quanta.tolist(), (kept - 256 * quanta).tolist(), bool((kept != values).any())
+
+
+def _weights(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
+    """Return weights in the middle, or at the ends, of their range."""
+    return rng.integers(100, 150, n).astype(np.uint8) if rng.random() < 0.5 else _bytes(rng, n, True)
+
+
+def _assert_steps(
+    run: Callable[[Call], Result], call: Call, expected: tuple[list[int], list[int], bool]
+) -> None:
+    weights, residual, saturated = expected
+    result = run(call)
+    n = len(weights)
+    assert np.frombuffer(result.argmax[:n], np.uint8).tolist() == weights
+    assert np.frombuffer(result.argmax[-(-n // 4) * 4 :][:n], np.int8).tolist() == residual
+    assert bool(result.numbers[0]) == saturated
+
+
+@_SETTINGS
+@given(
+    n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), reach=st.sampled_from([1 << 8, 1 << 16, 1 << 31])
+)
+def test_steps_at_batch_1_of_both_variants_agree(
+    host: Callable[[Call], Result], core: OnCore, n: int, seed: int, reach: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    weights, residual = _weights(rng, n), rng.integers(-128, 128, n).astype(np.int8)
+    sums = rng.integers(-reach + 1, reach, n).astype(np.int32)
+    numbers = {
+        "m": int(rng.integers(1 << 14, 1 << 15)),
+        "shift": int(rng.integers(17, 33)),
+        "highest": reach - 1,
+    }
+    both = np.zeros((2, -(-n // 4) * 4), np.uint8)
+    both[0, :n], both[1, :n] = weights, residual.view(np.uint8)
+    tensors: dict[str, NDArray[np.generic]] = {"argmax": both, "bias": sums}
+    call = Call(Kernel.STEP, Shape(1, 1, 1, 1), tensors, 0, 0, n, numbers)
+    expected = _stepped(weights, residual, sums.astype(np.int64), numbers["m"], numbers["shift"])
+    for run in (host, core):
+        _assert_steps(run, call, expected)
+
+
+@_SETTINGS
+@given(call=_outer_products(Kernel.STEP_OUTER), seed=st.integers(0, 2**32 - 1))
+def test_outer_products_step_as_their_sums_do(
+    host: Callable[[Call], Result], core: OnCore, call: Call, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    n = call.shape.filters * call.shape.stored
+    weights, residual = _weights(rng, n), rng.integers(-128, 128, n).astype(np.int8)
+    both = np.concatenate([weights, residual.view(np.uint8)])
+    call = replace(call, tensors={**call.tensors, "argmax": both})
+    expected = _stepped(weights, residual, _products(call).ravel(), call.numbers["m"], call.numbers["shift"])
+    for run in (host, core):
+        _assert_steps(run, call, expected)
+
+
+@_SETTINGS
+@given(n=st.integers(1, 90), seed=st.integers(0, 2**32 - 1))
+def test_moments_of_a_row_are_their_definition(
+    host: Callable[[Call], Result], core: OnCore, n: int, seed: int
+) -> None:
+    cells = _cells(np.random.default_rng(seed), n)
+    call = Call(Kernel.SUM_CELLS, Shape(1, 1, 1, 1), {"argmax": cells}, 0, 8, n)
+    gradients = cells.astype(np.int64) >> 4
+    for run in (host, core):
+        result = run(call)
+        assert result.numbers == (gradients.sum(), np.abs(gradients).max())
+        assert np.frombuffer(result.out, np.int64)[0] == (gradients**2).sum()
+
+
+@_SETTINGS
+@given(
+    n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), shift=st.integers(1, 28), dropped=st.integers(0, 28)
+)
+def test_steps_of_a_mini_batch_of_both_variants_agree(
+    host: Callable[[Call], Result], core: OnCore, n: int, seed: int, shift: int, dropped: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    weights, cells = _weights(rng, n), _cells(rng, n)
+    gradients, room = cells.astype(np.int64) >> 4, -(-n // 4) * 4
+    m, offset = int(rng.integers(1 << 14, 1 << 15)), int(rng.integers(-(1 << 28), 1 << 28)) >> dropped
+    both = np.zeros((3, room), np.uint8)
+    both[:2].reshape(-1).view(np.int16)[:n], both[2, :n] = cells, weights
+    largest = int(np.abs(gradients).max())
+    numbers = {"m": m, "shift": shift, "lowest": offset, "highest": largest}
+    call = Call(Kernel.STEP_CELLS, Shape(1, 1, 1, 1), {"argmax": both}, 0, 0, n, numbers)
+    residual = ((cells.astype(np.int64) & 15) ^ 8) - 8
+    values = 16 * weights.astype(np.int64) + residual - ((gradients * m + offset) >> shift)
+    kept = np.clip(values, -8, 16 * 255 + 7)
+    for run in (host, core):
+        result = run(call)
+        assert np.frombuffer(result.argmax, np.int16)[:n].tolist() == (kept & 15).tolist()
+        assert np.frombuffer(result.argmax, np.uint8)[2 * room :][:n].tolist() == ((kept + 8) >> 4).tolist()
+        assert result.numbers[0] == int((kept != values).any())

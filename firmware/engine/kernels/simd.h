@@ -20,6 +20,19 @@ static inline uint32_t fqt_word(const void *p)
     return word;
 }
 
+/* Two words aligned to 4, and on to the next. */
+static inline void fqt_two_words(const uint32_t **p, uint32_t *first, uint32_t *second)
+{
+    __asm__("ldrd %0, %1, [%2], #8" : "=&r"(*first), "=&r"(*second), "+r"(*p) : : "memory");
+}
+
+/* A constant kept in a register: an operand beside it may be shifted. */
+static inline uint32_t fqt_in_register(uint32_t value)
+{
+    __asm__("" : "+r"(value));
+    return value;
+}
+
 /* Bytes 0 and 2, as halfwords. */
 static inline uint32_t fqt_even_bytes(uint32_t word)
 {
@@ -89,23 +102,74 @@ static inline int32_t fqt_saturate_byte(int32_t value)
     return result;
 }
 
-/* Saturated to 13 bits, signed. */
-static inline uint32_t fqt_saturate_13(int32_t value)
+/* Saturated to 16 bits, signed. */
+static inline uint32_t fqt_saturate_16(int32_t value)
 {
     uint32_t result;
-    __asm__("ssat %0, #13, %1" : "=r"(result) : "r"(value));
+    __asm__("ssat %0, #16, %1" : "=r"(result) : "r"(value) : "cc");
     return result;
 }
 
-/* Both sums of halfwords, saturated to 12 bits, signed; they must fit 16. */
-static inline uint32_t fqt_add_pairs_12(uint32_t x, uint32_t y)
+/* acc + both products of halfwords. */
+static inline int64_t fqt_smlald(uint32_t x, uint32_t y, int64_t acc)
+{
+    __asm__("smlald %Q0, %R0, %1, %2" : "+r"(acc) : "r"(x), "r"(y));
+    return acc;
+}
+
+/* Both halfwords, signed, saturated to 0..4095. */
+static inline uint32_t fqt_saturate_pairs_12(uint32_t pairs)
 {
     uint32_t result;
-    __asm__("sadd16 %0, %1, %2\n\t"
-            "ssat16 %0, #12, %0"
-            : "=r"(result)
-            : "r"(x), "r"(y)
-            : "cc");
+    __asm__("usat16 %0, #12, %1" : "=r"(result) : "r"(pairs) : "cc");
+    return result;
+}
+
+/* acc + the high word of a product. */
+static inline int32_t fqt_smmla(int32_t x, int32_t y, int32_t acc)
+{
+    int32_t result;
+    __asm__("smmla %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
+    return result;
+}
+
+/* acc + x times the low halfword of y, without the product's low 16 bits. */
+static inline int32_t fqt_smlawb(int32_t x, uint32_t y, int32_t acc)
+{
+    int32_t result;
+    __asm__("smlawb %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
+    return result;
+}
+
+/* The same of the high halfword. */
+static inline int32_t fqt_smlawt(int32_t x, uint32_t y, int32_t acc)
+{
+    int32_t result;
+    __asm__("smlawt %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
+    return result;
+}
+
+/* Both sums of halfwords, saturated to 16 bits, signed. */
+static inline uint32_t fqt_add_pairs_saturated(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm__("qadd16 %0, %1, %2" : "=r"(result) : "r"(x), "r"(y));
+    return result;
+}
+
+/* Both differences of halfwords, saturated to 16 bits, signed. */
+static inline uint32_t fqt_subtract_pairs_saturated(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm__("qsub16 %0, %1, %2" : "=r"(result) : "r"(x), "r"(y));
+    return result;
+}
+
+/* sum + the distances of the four bytes. */
+static inline uint32_t fqt_add_byte_distances(uint32_t x, uint32_t y, uint32_t sum)
+{
+    uint32_t result;
+    __asm__("usada8 %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(sum));
     return result;
 }
 
@@ -115,6 +179,18 @@ static inline uint32_t fqt_larger_pairs(uint32_t x, uint32_t y)
     uint32_t result;
     __asm__("ssub16 %0, %1, %2\n\t" /* GE of a halfword: x >= y */
             "sel %0, %1, %2"
+            : "=&r"(result)
+            : "r"(x), "r"(y)
+            : "cc");
+    return result;
+}
+
+/* The smaller halfwords, signed. */
+static inline uint32_t fqt_smaller_pairs(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm__("ssub16 %0, %1, %2\n\t" /* GE of a halfword: x >= y */
+            "sel %0, %2, %1"
             : "=&r"(result)
             : "r"(x), "r"(y)
             : "cc");

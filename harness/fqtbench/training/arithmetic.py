@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-ARITH_ID: Final = 3
+ARITH_ID: Final = 4
 
 F32 = np.float32
 I64 = NDArray[np.int64]
@@ -19,7 +19,7 @@ Float32Array = NDArray[np.float32]
 ERROR_ZERO_POINT: Final = 128
 RESIDUAL_BITS: Final = 4
 RESIDUAL_ONE: Final = 1 << RESIDUAL_BITS
-GRADIENT_LIMIT: Final = 2047  # a 12-bit gradient is kept symmetric
+GRADIENT_LIMIT: Final = 2047  # of 12 bits; −2048 as well
 ROUND_LIMIT: Final = F32(4194303.0)  # 2^22 − 1: up to there the magic number rounds exactly
 _ROUND_MAGIC: Final = F32(12582912.0)  # 1.5 · 2^23
 

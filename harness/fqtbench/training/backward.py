@@ -112,8 +112,17 @@ def _accumulate(state: State, number: int, layer: Any, error: Values, selected: 
         parameters.gradient[selected] = added[selected]
     else:
         unit = unit * ar.power_of_two(-int(state.layer_state[number]["gradient_exponent"]))
-        folded = parameters.gradient + ar.scale_rounded(acc, ar.requantize_multiplier(unit))
-        parameters.gradient = np.clip(folded, -ar.GRADIENT_LIMIT, ar.GRADIENT_LIMIT)
+        _fold(parameters, ar.scale_rounded(acc, ar.requantize_multiplier(unit)))
+
+
+def _fold(parameters: Parameters, scaled: NDArray[np.int64]) -> None:
+    """Add a sample's share, clamped to 12 bits; a gradient that saturates makes its residual 0 or −1."""
+    assert parameters.gradient is not None
+    share = np.clip(scaled, -ar.GRADIENT_LIMIT - 1, ar.GRADIENT_LIMIT)
+    folded = parameters.gradient + share
+    parameters.gradient = np.clip(folded, -ar.GRADIENT_LIMIT - 1, ar.GRADIENT_LIMIT)
+    residual = np.where(folded > ar.GRADIENT_LIMIT, -1, parameters.residual)
+    parameters.residual = np.where(folded < -ar.GRADIENT_LIMIT - 1, 0, residual)
 
 
 def _accumulate_bias(

@@ -92,10 +92,11 @@ def _calibrate_errors(trainer: Trainer, pairs: list[tuple[bytes, int]]) -> None:
 
 
 def _drop_gradients(state: State) -> None:
-    """Drop the gradients of the mini-batch in progress."""
+    """Drop the gradients of the mini-batch in progress, and what those that saturated made of the residuals."""
     for parameters in state.parameters.values():
         if parameters.gradient is not None:
             parameters.gradient = np.zeros_like(parameters.gradient)
+            parameters.residual = np.zeros_like(parameters.residual)
         parameters.bias_gradient = np.zeros_like(parameters.bias_gradient)
 
 
@@ -121,7 +122,7 @@ def _move_exponent(state: State, number: int) -> bool:
     largest = int(np.abs(gradient).max())
     if 512 <= largest < 1024:
         return False
-    if largest == ar.GRADIENT_LIMIT:
+    if largest >= ar.GRADIENT_LIMIT:
         move = _EXPONENT_JUMP
     elif largest == 0:
         move = -_EXPONENT_JUMP

@@ -254,7 +254,7 @@ def _shrunk(values: Values) -> Values:
 def _adapt_exponent(layer_state: Any, largest: int) -> None:
     """Keep the largest gradient of a mini-batch within 256..1023: 2 to 8 times headroom."""
     exponent = int(layer_state["gradient_exponent"])
-    if largest == ar.GRADIENT_LIMIT:
+    if largest >= ar.GRADIENT_LIMIT:
         exponent += 2
     elif largest >= 1024:
         exponent += 1
