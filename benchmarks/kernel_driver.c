@@ -2,11 +2,12 @@
 #include "cells.h"
 #include "convolution.h"
 #include "dense.h"
+#include "elementwise.h"
 #include "fold.h"
 #include "importance.h"
 #include "step.h"
 
-enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD, FOLD_OUTER, STEP, STEP_OUTER, SUM_CELLS, STEP_CELLS };
+enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD, FOLD_OUTER, STEP, STEP_OUTER, SUM_CELLS, STEP_CELLS, ADD };
 
 /* Offsets are from the request's start; 0 = absent. */
 struct request {
@@ -122,6 +123,19 @@ static void step_cells(struct request *r)
     r->result[0] = fqt_step_cells((uint8_t *)(cells + (r->n_filters + 3u) / 4u * 4u), cells, r->n_filters, &row);
 }
 
+/* out: the sum of `x` and `weights`, whose multiplier is in `mask.low`. */
+static void add(struct request *r)
+{
+    struct fqt_layer_state state = {.acc_min = INT32_MAX, .acc_max = INT32_MIN};
+    const struct fqt_sum sum = {
+        .by = {r->by.m, r->mask.low, r->by.shift}, .zero_a = r->x_zero, .zero_b = r->weight_zero,
+        .zero = r->out_zero, .bounds = {r->lowest, r->highest},
+    };
+    fqt_add_maps(at(r, r->out), at(r, r->x), at(r, r->weights), r->n_filters, &sum, r->tracking != 0 ? &state : NULL);
+    r->result[0] = state.acc_min;
+    r->result[1] = state.acc_max;
+}
+
 void run(struct request *r)
 {
     switch (r->kernel) {
@@ -164,6 +178,9 @@ void run(struct request *r)
     }
     case STEP_CELLS:
         step_cells(r);
+        break;
+    case ADD:
+        add(r);
         break;
     default:
         r->result[0] = (int32_t)fqt_count_errors(at(r, r->error), r->g.out_h * r->g.out_w * r->g.filters);

@@ -41,6 +41,7 @@ _SOURCES: Final = (
     "outer",
     "step",
     "cells",
+    "elementwise",
 )
 _WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 _COMMON: Final = (
@@ -131,6 +132,7 @@ class Kernel(IntEnum):
     STEP_OUTER = 10
     SUM_CELLS = 11
     STEP_CELLS = 12
+    ADD = 13
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import pandas as pd
+
 from benchmarks.promise import ROOT, load_all
 
 _NEAR: Final = 0.1  # deviations beyond which a reason is asked for
@@ -117,12 +119,33 @@ def m7_trace() -> str:
     return "\n".join(lines)
 
 
+def whole_steps() -> str:
+    """Return what whole training steps cost, as Markdown."""
+    lines = [
+        "| network | board | | MACs forward | arena | forward | backward | update | step "
+        "| cycles per MAC | backward + update, of forward |",
+        f"|---|---|---|{'---:|' * 8}",
+    ]
+    for row in pd.read_csv(ROOT / "results" / "whole-step" / "summary.csv").to_dict("records"):
+        cells = (
+            *(row["network"], row["board"], f"{row['configuration']}, batch {row['batch']}"),
+            *(f"{row['macs_forward']:,}", f"{row['arena_bytes']:,} B"),
+            *(f"{row[phase]:,}" for phase in ("forward_cycles", "backward_cycles", "update_cycles")),
+            f"{row['step_ms']:,.2f} ms",
+            f"{row['cycles_per_mac']:.2f}",
+            f"{row['backward_and_update_over_forward']:.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TABLES: Final = (
     Table(ROOT / "docs" / "timing.md", "M7 loops", m7_loops),
     Table(ROOT / "docs" / "timing.md", "M7 differences", m7_differences),
     Table(ROOT / "docs" / "timing.md", "M7 trace", m7_trace),
     Table(ROOT / "README.md", "promises", promises),
     Table(ROOT / "docs" / "timing.md", "timing bounds", timing_bounds),
+    Table(ROOT / "docs" / "whole-step.md", "whole steps", whole_steps),
 )
 
 

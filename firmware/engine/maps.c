@@ -1,6 +1,7 @@
 /* Layers without weights: pools, add, fork, flatten, conversion to float. Maps are (H,W,C); windows lie side by side. */
 #include "internal.h"
 
+#include "kernels/elementwise.h"
 #include "kernels/float32.h"
 
 /* y(OH,OW,C): largest of each window. */
@@ -44,24 +45,19 @@ static void forward_average_pool(const struct image_layer *layer, const struct i
     }
 }
 
-/* out = clamp(z + (a'*m_a + b'*m_b + half) >> S), lowest, highest) */
 static void forward_add(struct fqt_net *net, uint32_t index)
 {
     const struct image_layer *layer = &net->layers[index];
-    const uint8_t *a = fqt_tensor_read(net, layer->in), *b = fqt_tensor_read(net, layer->other);
-    uint8_t *out = fqt_tensor_write(net, layer->out);
-    struct fqt_common_multipliers by = fqt_sum_multipliers(net, layer);
-    struct fqt_mask bounds = fqt_output_bounds(net, layer);
-    int32_t zero_a = net->tensor_state[layer->in].zero_point, zero_b = net->tensor_state[layer->other].zero_point;
-    int32_t zero = net->tensor_state[layer->out].zero_point, half = 1 << (by.shift - 1);
+    const struct fqt_sum sum = {
+        .by = fqt_sum_multipliers(net, layer),
+        .zero_a = net->tensor_state[layer->in].zero_point,
+        .zero_b = net->tensor_state[layer->other].zero_point,
+        .zero = net->tensor_state[layer->out].zero_point,
+        .bounds = fqt_output_bounds(net, layer),
+    };
     bool tracking = net->tracking && (layer->flags & IMAGE_FLAG_TRACKED) != 0;
-    for (uint32_t i = 0; i < fqt_count(&net->tensors[layer->out]); i++) {
-        int32_t acc = (a[i] - zero_a) * by.first + (b[i] - zero_b) * by.second;
-        if (tracking) {
-            fqt_track(&net->layer_state[index], acc);
-        }
-        out[i] = (uint8_t)fqt_clamp(zero + ((acc + half) >> by.shift), bounds.low, bounds.high);
-    }
+    fqt_add_maps(fqt_tensor_write(net, layer->out), fqt_tensor_read(net, layer->in), fqt_tensor_read(net, layer->other),
+                 fqt_count(&net->tensors[layer->out]), &sum, tracking ? &net->layer_state[index] : NULL);
 }
 
 static void dequantize(const struct fqt_net *net, const struct image_layer *layer)
@@ -153,11 +149,8 @@ static void pass_error(const struct fqt_net *net, const struct image_layer *laye
     if (error_in == IMAGE_NONE) {
         return;
     }
-    const uint8_t *x = fqt_tensor_read(net, input), *error = fqt_tensor_read(net, layer->error_out);
-    uint8_t *passed = fqt_tensor_write(net, error_in);
-    for (uint32_t i = 0; i < fqt_count(&net->tensors[layer->out]); i++) {
-        passed[i] = fqt_hides(mask, x[i]) ? FQT_ERROR_ZERO : error[i];
-    }
+    fqt_pass_errors(fqt_tensor_write(net, error_in), fqt_tensor_read(net, layer->error_out), fqt_tensor_read(net, input),
+                    fqt_count(&net->tensors[layer->out]), mask);
     net->tensor_state[error_in].scale = net->tensor_state[layer->error_out].scale;
 }
 
@@ -166,9 +159,6 @@ static void join_errors(struct fqt_net *net, uint32_t index)
 {
     const struct image_layer *layer = &net->layers[index];
     struct fqt_layer_state *state = &net->layer_state[index];
-    const uint8_t *a = fqt_tensor_read(net, layer->error_out), *b = fqt_tensor_read(net, layer->error_other);
-    const uint8_t *x = fqt_tensor_read(net, layer->in);
-    uint8_t *error_in = fqt_tensor_write(net, layer->error_in);
     float scale_a = net->tensor_state[layer->error_out].scale, scale_b = net->tensor_state[layer->error_other].scale;
     float ratio = state->error_ratio > FQT_SUM_HEADROOM ? state->error_ratio : FQT_SUM_HEADROOM;
     if (net->header->error_ranges != IMAGE_ERRORS_FIXED) {
@@ -176,15 +166,10 @@ static void join_errors(struct fqt_net *net, uint32_t index)
     }
     float scale = net->tensor_state[layer->error_in].scale;
     struct fqt_common_multipliers by = fqt_common_multipliers_of(scale_a / scale, scale_b / scale);
-    struct fqt_mask mask = fqt_mask_of_input(net, layer);
-    int32_t half = 1 << (by.shift - 1), largest = 0;
-    for (uint32_t i = 0; i < fqt_count(&net->tensors[layer->in]); i++) {
-        int32_t acc = (a[i] - FQT_ERROR_ZERO) * by.first + (b[i] - FQT_ERROR_ZERO) * by.second;
-        acc = fqt_hides(mask, x[i]) ? 0 : acc;
-        int32_t magnitude = acc < 0 ? -acc : acc;
-        largest = magnitude > largest ? magnitude : largest;
-        error_in[i] = (uint8_t)fqt_clamp(FQT_ERROR_ZERO + ((acc + half) >> by.shift), 0, 255);
-    }
+    int32_t largest =
+        fqt_join_errors(fqt_tensor_write(net, layer->error_in), fqt_tensor_read(net, layer->error_out),
+                        fqt_tensor_read(net, layer->error_other), fqt_tensor_read(net, layer->in),
+                        fqt_count(&net->tensors[layer->in]), by, fqt_mask_of_input(net, layer));
     if (net->tracking && net->header->error_ranges == IMAGE_ERRORS_TRACKED && largest > 0) {
         float observed = (float)largest * fqt_power_of_two(-by.shift) * ratio / 127.0f;
         state->error_ratio = fqt_follow(ratio, observed);

@@ -57,6 +57,15 @@ def test_an_idx_folder_comes_back_as_written(tmp_path: Path) -> None:
     assert data.classes == ("0", "1", "2")
 
 
+def test_images_of_an_idx_folder_may_have_channels(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3)).astype(np.uint8)
+    labels = np.arange(6, dtype=np.uint8) % 2
+    for part in ("train", "t10k"):
+        write_idx(tmp_path / f"{part}-images-idx4-ubyte.gz", images)
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", labels)
+    assert (load("idx", tmp_path).train_x == images).all()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

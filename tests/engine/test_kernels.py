@@ -374,3 +374,26 @@ def test_steps_of_a_mini_batch_of_both_variants_agree(
         assert np.frombuffer(result.argmax, np.int16)[:n].tolist() == (kept & 15).tolist()
         assert np.frombuffer(result.argmax, np.uint8)[2 * room :][:n].tolist() == ((kept + 8) >> 4).tolist()
         assert result.numbers[0] == int((kept != values).any())
+
+
+@_SETTINGS
+@given(n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), tracking=st.booleans())
+def test_a_sum_of_maps_is_its_definition(
+    host: Callable[[Call], Result], core: OnCore, n: int, seed: int, tracking: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = (_bytes(rng, n, extreme=bool(seed % 2)) for _ in range(2))
+    zero_a, zero_b, zero = (int(v) for v in rng.integers(0, 256, 3))
+    first, second = (int(v) for v in rng.choice([0, 1, 12345, (1 << 14), (1 << 15) - 1], 2))
+    low, high = sorted(int(v) for v in rng.choice([0, 7, 200, 255], 2, replace=False))
+    shift = int(rng.integers(13, 18))
+    numbers = {"x_zero": zero_a, "weight_zero": zero_b, "out_zero": zero, "lowest": low, "highest": high}
+    numbers |= {"m": first, "mask_low": second, "shift": shift, "tracking": int(tracking)}
+    call = Call(Kernel.ADD, Shape(1, 1, 1, 1), {"x": a, "weights": b}, 0, n, n, numbers)
+    acc = (a.astype(np.int64) - zero_a) * first + (b.astype(np.int64) - zero_b) * second
+    expected = np.clip(zero + ((acc + (1 << (shift - 1))) >> shift), low, high)
+    for run in (host, core):
+        result = run(call)
+        assert np.frombuffer(result.out, np.uint8).tolist() == expected.tolist()
+        if tracking:
+            assert result.numbers == (acc.min(), acc.max())

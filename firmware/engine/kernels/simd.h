@@ -185,6 +185,29 @@ static inline uint32_t fqt_larger_pairs(uint32_t x, uint32_t y)
     return result;
 }
 
+/* The larger bytes, and the smaller ones. */
+static inline uint32_t fqt_larger_bytes(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm__("usub8 %0, %1, %2\n\t" /* GE of a byte: x >= y */
+            "sel %0, %1, %2"
+            : "=&r"(result)
+            : "r"(x), "r"(y)
+            : "cc");
+    return result;
+}
+
+static inline uint32_t fqt_smaller_bytes(uint32_t x, uint32_t y)
+{
+    uint32_t result;
+    __asm__("usub8 %0, %1, %2\n\t"
+            "sel %0, %2, %1"
+            : "=&r"(result)
+            : "r"(x), "r"(y)
+            : "cc");
+    return result;
+}
+
 /* The smaller halfwords, signed. */
 static inline uint32_t fqt_smaller_pairs(uint32_t x, uint32_t y)
 {

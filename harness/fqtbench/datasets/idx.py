@@ -17,11 +17,11 @@ from fqtbench.errors import UsageError
 _UNSIGNED_BYTE: Final = 0x08
 _LIMIT_BYTES: Final = 1 << 30  # a larger file is no dataset for a microcontroller, and may be a gzip bomb
 _MOST_DIMENSIONS: Final = 4
-_FILES: Final = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
+_FILES: Final = (  # of each the names it may have; idx4: images (N, height, width, channels)
+    ("train-images-idx3-ubyte", "train-images-idx4-ubyte"),
+    ("train-labels-idx1-ubyte",),
+    ("t10k-images-idx3-ubyte", "t10k-images-idx4-ubyte"),
+    ("t10k-labels-idx1-ubyte",),
 )
 
 
@@ -59,11 +59,11 @@ def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
 def load_idx_folder(
     folder: Path, name: str, classes: tuple[str, ...] | None, licence: str, source: str
 ) -> Dataset:
-    """Load the four files of an MNIST-format folder, plain or ``.gz``; images get one channel."""
-    paths = [_find(folder, stem) for stem in _FILES]
+    """Load the four files of an MNIST-format folder, plain or ``.gz``; images of 3 dimensions get one channel."""
+    paths = [_find(folder, stems) for stems in _FILES]
     train_x, train_y, test_x, test_y = (read_idx(path) for path in paths)
     for images, labels, path in ((train_x, train_y, paths[0]), (test_x, test_y, paths[2])):
-        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+        if images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
             raise UsageError(
                 f"{path}: images of shape {images.shape} don't go with labels of shape {labels.shape}"
             )
@@ -77,9 +77,9 @@ def load_idx_folder(
     return Dataset(
         name,
         names,
-        train_x[..., None],
+        _with_channels(train_x),
         train_y.astype(np.uint16),
-        test_x[..., None],
+        _with_channels(test_x),
         test_y.astype(np.uint16),
         licence,
         source,
@@ -87,8 +87,15 @@ def load_idx_folder(
     )
 
 
-def _find(folder: Path, stem: str) -> Path:
-    for path in (folder / stem, folder / f"{stem}.gz"):
-        if path.is_file():
-            return path
-    raise UsageError(f"{folder}: no {stem} or {stem}.gz; an MNIST-format folder has {', '.join(_FILES)}")
+def _with_channels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (N, H, W, C)."""
+    return images if images.ndim == 4 else images[..., None]
+
+
+def _find(folder: Path, stems: tuple[str, ...]) -> Path:
+    for stem in stems:
+        for path in (folder / stem, folder / f"{stem}.gz"):
+            if path.is_file():
+                return path
+    needed = ", ".join(names[0] for names in _FILES)
+    raise UsageError(f"{folder}: no {stems[0]} or {stems[0]}.gz; an MNIST-format folder has {needed}")
