@@ -25,13 +25,10 @@ static struct window next_window(const struct fqt_geometry *g, const struct wind
     return w->ox + 1u < g->out_w ? window_at(g, w->oy, w->ox + 1u) : window_at(g, w->oy + 1u, 0);
 }
 
-/* The bytes under a window: in the map, or put together in `to`. */
-static const uint8_t *gather(const struct fqt_patches *patches, const struct fqt_geometry *g, const struct window *w,
-                             uint8_t *to)
+static struct fqt_corner corner_of(const struct fqt_geometry *g, const struct window *w)
 {
-    int32_t top = (int32_t)(w->oy * g->stride_h) - (int32_t)g->pad_top;
-    int32_t left = (int32_t)(w->ox * g->stride_w) - (int32_t)g->pad_left;
-    return fqt_patch(patches, top, left, to);
+    return (struct fqt_corner){(int32_t)(w->oy * g->stride_h) - (int32_t)g->pad_top,
+                               (int32_t)(w->ox * g->stride_w) - (int32_t)g->pad_left};
 }
 
 static void track(struct fqt_layer_state *state, const int32_t *acc, uint32_t n)
@@ -167,9 +164,8 @@ static void forward_group(const struct fqt_geometry *g, const struct fqt_forward
     }
     for (; left > 1u; left -= 2u, w[0] = next_window(g, &w[1])) {
         w[1] = next_window(g, &w[0]);
-        const uint8_t *first = gather(&patches, g, &w[0], scratch.bytes);
-        const uint8_t *second = gather(&patches, g, &w[1], scratch.bytes + g->stored);
-        struct fqt_windows values = fqt_lay_out_pair(scratch.values, first, second, g->stored, patches.fill);
+        struct fqt_windows values =
+            fqt_window_pair(&patches, corner_of(g, &w[0]), corner_of(g, &w[1]), scratch.values, scratch.bytes);
         if (keeps_sums(job)) {
             two_sums(job, &rows, &values, w, first_filter);
         } else {
@@ -177,7 +173,8 @@ static void forward_group(const struct fqt_geometry *g, const struct fqt_forward
         }
     }
     if (left != 0) {
-        const uint8_t *bytes = gather(&patches, g, &w[0], scratch.bytes);
+        struct fqt_corner corner = corner_of(g, &w[0]);
+        const uint8_t *bytes = fqt_patch(&patches, corner.top, corner.left, scratch.bytes);
         struct fqt_window values = fqt_lay_out(scratch.values, bytes, g->stored, patches.fill);
         one_window(job, &rows, &values, &w[0], first_filter);
     }

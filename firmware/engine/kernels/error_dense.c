@@ -325,13 +325,13 @@ static void transpose(const struct work *work)
     }
 }
 
-static const uint8_t *gather(const struct work *work, uint32_t y, uint32_t x, uint8_t *to)
+/* Of the window over the errors that input (y,x) meets. */
+static struct fqt_corner corner_of(const struct work *work, uint32_t y, uint32_t x)
 {
     const struct fqt_geometry *g = work->g;
     const struct phase *p = &work->phase;
-    int32_t top = (int32_t)((y + g->pad_top - p->first_ky) / g->stride_h) - (int32_t)p->rows + 1;
-    int32_t left = (int32_t)((x + g->pad_left - p->first_kx) / g->stride_w) - (int32_t)p->columns + 1;
-    return fqt_patch(&work->patches, top, left, to);
+    return (struct fqt_corner){(int32_t)((y + g->pad_top - p->first_ky) / g->stride_h) - (int32_t)p->rows + 1,
+                               (int32_t)((x + g->pad_left - p->first_kx) / g->stride_w) - (int32_t)p->columns + 1};
 }
 
 static struct fqt_rows rows_of(const struct work *work, uint32_t first, uint32_t count)
@@ -372,12 +372,11 @@ static int32_t two_inputs(const struct work *work, const struct fqt_windows *win
 static int32_t phase_row(const struct work *work, uint32_t y)
 {
     const struct fqt_geometry *g = work->g;
-    uint32_t n = work->phase.n;
     int32_t largest = 0;
     for (uint32_t x = work->phase.x; x < g->w; x += 2u * g->stride_w) {
         uint32_t next = x + g->stride_w < g->w ? x + g->stride_w : x;
-        const uint8_t *first = gather(work, y, x, work->bytes), *second = gather(work, y, next, work->bytes + n);
-        struct fqt_windows windows = fqt_lay_out_pair(work->windows, first, second, n, FQT_ERROR_ZERO);
+        struct fqt_windows windows = fqt_window_pair(&work->patches, corner_of(work, y, x), corner_of(work, y, next),
+                                                     work->windows, work->bytes);
         uint32_t row = y * g->w;
         int32_t magnitude =
             two_inputs(work, &windows, (row + x) * g->c + work->channel, (row + next) * g->c + work->channel);

@@ -164,7 +164,8 @@ static void add_block(const struct work *work, uint32_t p)
     for (uint32_t t = 0; t < work->g->taps && wanted.any; t += 2u) {
         gather(work, t, p, work->inputs);
         gather(work, t + 1u, p, second);
-        struct fqt_windows inputs = fqt_lay_out_pair(work->pairs, work->inputs, second, work->pixels, 0);
+        const struct fqt_area area = {1u, work->pixels, 0};
+        struct fqt_windows inputs = fqt_lay_out_pair(work->pairs, work->inputs, second, area, 0);
         add_taps(work, &wanted, t, FQT_ERROR_ZERO * inputs.first_sum, FQT_ERROR_ZERO * inputs.second_sum);
     }
 }

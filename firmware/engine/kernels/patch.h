@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../variant.h"
+#include "rows.h"
 
 /* Windows of `rows` x `columns` over map(H,W,C), of which each cell gives `cell` channels from the first one on;
  * `stored` >= rows*columns*cell, a multiple of 4; rows and columns are both 0 or neither. */
@@ -23,6 +23,15 @@ struct fqt_patches {
 /* The window (rows,columns,cell) whose first value is (top,left), possibly outside the map: `stored` bytes, put together
  * in `to` (aligned to 4), or a single cell where it lies in the map. `map` points at the first channel. */
 const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to);
+
+/* Two windows with their corners at (top,left), laid out in `values` (FQT_WINDOW_BYTES * stored); `bytes` (2 * stored) is for
+ * those that no rows of the map can be. */
+struct fqt_corner {
+    int32_t top, left;
+};
+
+struct fqt_windows fqt_window_pair(const struct fqt_patches *p, struct fqt_corner first, struct fqt_corner second,
+                                   void *values, uint8_t *bytes);
 
 #if FQT_UNALIGNED
 

@@ -90,15 +90,18 @@ struct fqt_window fqt_lay_out(void *to, const uint8_t *x, uint32_t n, uint8_t x_
     return (struct fqt_window){to, sum};
 }
 
-struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, uint32_t n, uint8_t x_zero)
+struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, struct fqt_area area,
+                                    uint8_t x_zero)
 {
     int16_t *pair = to;
     struct fqt_windows windows = {to, 0, 0};
-    for (uint32_t i = 0; i < n; i++) {
-        pair[2u * i] = (int16_t)(first[i] - x_zero);
-        pair[2u * i + 1u] = (int16_t)(second[i] - x_zero);
-        windows.first_sum += pair[2u * i];
-        windows.second_sum += pair[2u * i + 1u];
+    for (; area.rows != 0; area.rows--, first += area.pitch, second += area.pitch) {
+        for (uint32_t i = 0; i < area.n; i++, pair += 2) {
+            pair[0] = (int16_t)(first[i] - x_zero);
+            pair[1] = (int16_t)(second[i] - x_zero);
+            windows.first_sum += pair[0];
+            windows.second_sum += pair[1];
+        }
     }
     return windows;
 }
@@ -135,7 +138,7 @@ void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *wi
 
 #endif
 
-#if !FQT_ARMV6M
+#if !FQT_ARMV6M && !FQT_DSP
 
 /* `count` rows from `first` on. */
 static struct fqt_rows part_of(const struct fqt_rows *rows, uint32_t first, uint32_t count)

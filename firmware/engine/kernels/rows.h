@@ -31,9 +31,16 @@ struct fqt_windows {
 
 #define FQT_WINDOW_BYTES 4u /* a value of either takes so many */
 
-/* Lay out the bytes under windows; `to` is aligned to 4, the bytes to 1. */
+/* Lay out the bytes under a window; `to` is aligned to 4, the bytes to 1. */
 struct fqt_window fqt_lay_out(void *to, const uint8_t *x, uint32_t n, uint8_t x_zero);
-struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, uint32_t n, uint8_t x_zero);
+
+/* As above for two windows of `rows` rows, each of n bytes, a multiple of 4, and `pitch` bytes behind the one before. */
+struct fqt_area {
+    uint32_t rows, n, pitch;
+};
+
+struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, struct fqt_area area,
+                                    uint8_t x_zero);
 
 void fqt_multiply_row(const struct fqt_rows *rows, const struct fqt_window *window, int32_t *out);
 void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, int32_t *first,

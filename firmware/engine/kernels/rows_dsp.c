@@ -1,59 +1,169 @@
 /* For the DSP extension: SMLAD takes two taps at once.
  *
- * A window is centred int16, each group of four taps in the order 0, 2, 1, 3; of a pair the second lies behind the first. */
+ * Windows are centred int16, each group of four taps in the order 0, 2, 1, 3: two words, the even taps and the odd ones. Of a
+ * pair each word of the first window has that of the second behind it. */
 #include "rows.h"
 
 #include "simd.h"
 
 #if FQT_DSP
 
-struct dots {
-    int32_t a0, a1, b0, b1; /* weights a, b times windows 0, 1 */
-};
-
 struct dots4 {
     int32_t a, b, c, d; /* four rows of weights times one window */
 };
 
-/* Four taps of two rows and two windows: 18 instructions, 20 cycles, 16 MACs. */
-#define FQT_DOT_2X2_STEP                                                                                            \
-    "ldr %[wa], [%[a]], #4\n\t"                                                                                     \
-    "ldr %[wb], [%[b]], #4\n\t"                                                                                     \
-    "ldr %[x0], [%[p0]], #4\n\t"                                                                                    \
-    "ldr %[x1], [%[p1]], #4\n\t"                                                                                    \
-    "uxtb16 %[even], %[wa]\n\t"                                                                                     \
-    "smlad %[a0], %[even], %[x0], %[a0]\n\t"                                                                        \
-    "smlad %[a1], %[even], %[x1], %[a1]\n\t"                                                                        \
-    "uxtb16 %[even], %[wb]\n\t"                                                                                     \
-    "smlad %[b0], %[even], %[x0], %[b0]\n\t"                                                                        \
-    "smlad %[b1], %[even], %[x1], %[b1]\n\t"                                                                        \
-    "ldr %[x0], [%[p0]], #4\n\t"                                                                                    \
-    "ldr %[x1], [%[p1]], #4\n\t"                                                                                    \
-    "uxtb16 %[wa], %[wa], ror #8\n\t"                                                                               \
-    "smlad %[a0], %[wa], %[x0], %[a0]\n\t"                                                                          \
-    "smlad %[a1], %[wa], %[x1], %[a1]\n\t"                                                                          \
-    "uxtb16 %[wb], %[wb], ror #8\n\t"                                                                               \
-    "smlad %[b0], %[wb], %[x0], %[b0]\n\t"                                                                          \
-    "smlad %[b1], %[wb], %[x1], %[b1]\n\t"
+/* Four taps of two rows, whose sums are in r10 to lr: 15 instructions, 20 cycles, 16 MACs. */
+#define STEP_2X2                                                                                                    \
+    "ldr r3, [r1], #4\n\t"                                                                                          \
+    "ldr r4, [r2], #4\n\t"                                                                                          \
+    "ldmia r0!, {r5, r6, r7, r8}\n\t"                                                                               \
+    "uxtb16 r9, r3\n\t"                                                                                             \
+    "smlad r10, r9, r5, r10\n\t"                                                                                    \
+    "smlad r11, r9, r6, r11\n\t"                                                                                    \
+    "uxtb16 r9, r4\n\t"                                                                                             \
+    "smlad r12, r9, r5, r12\n\t"                                                                                    \
+    "smlad lr, r9, r6, lr\n\t"                                                                                      \
+    "uxtb16 r3, r3, ror #8\n\t"                                                                                     \
+    "smlad r10, r3, r7, r10\n\t"                                                                                    \
+    "smlad r11, r3, r8, r11\n\t"                                                                                    \
+    "uxtb16 r4, r4, ror #8\n\t"                                                                                     \
+    "smlad r12, r4, r7, r12\n\t"                                                                                    \
+    "smlad lr, r4, r8, lr\n\t"
 
-/* n is not 0. All fourteen registers: the compiler would keep some of these on the stack. An odd number
- * of steps enters the loop, which makes two, in the middle. */
-static inline struct dots dot_2x2(const uint8_t *a, const uint8_t *b, const int16_t *window0,
-                                          const int16_t *window1, uint32_t n)
+/* What the loops over rows work on; offsets are in the assembly. */
+struct loop {
+    const void *pair, *end;           /* 0, 4 */
+    const uint8_t *weights;           /* 8 */
+    uint32_t n;                       /* 12: of a row */
+    const int32_t *starts;            /* 16 */
+    int32_t correction0, correction1; /* 20, 24 */
+    uint8_t *first, *second;          /* 28, 32 */
+    uint32_t left;                    /* 36: pairs of rows, not 0 */
+    int32_t m, zero;                  /* 40, 44 */
+    const uint8_t *x0, *x1;           /* 48, 52 */
+    int32_t mask_low;                 /* 56 */
+};
+
+/* The sums of two rows; the job's address lies on the stack, the end of the windows above it. An odd number of steps
+ * enters the round, which makes four, where it must. */
+#define SUMS_OF_TWO_ROWS                                                                                            \
+    "ldr r9, [sp]\n\t"                                                                                              \
+    "ldr r8, [r9, #16]\n\t"                                                                                         \
+    "ldrd r5, r6, [r9, #20]\n\t"                                                                                    \
+    "ldrd r3, r4, [r8], #8\n\t"                                                                                     \
+    "str r8, [r9, #16]\n\t"                                                                                         \
+    "sub r10, r3, r5\n\t"                                                                                           \
+    "sub r11, r3, r6\n\t"                                                                                           \
+    "sub r12, r4, r5\n\t"                                                                                           \
+    "sub lr, r4, r6\n\t"                                                                                            \
+    "ldr r0, [r9]\n\t"                                                                                              \
+    "ldrd r1, r3, [r9, #8]\n\t"                                                                                     \
+    "add r2, r1, r3\n\t"                                                                                            \
+    "add r4, r2, r3\n\t"                                                                                            \
+    "str r4, [r9, #8]\n\t"                                                                                          \
+    "lsrs r4, r3, #3\n\t" /* carry: an odd number of steps */                                                      \
+    "bcs 3f\n\t"                                                                                                    \
+    "lsrs r4, r4, #1\n\t"                                                                                           \
+    "bcs 4f\n"                                                                                                      \
+    "2:\n\t" STEP_2X2 STEP_2X2 "4:\n\t" STEP_2X2 STEP_2X2                                                          \
+    "ldr r3, [sp, #4]\n\t"                                                                                          \
+    "cmp r0, r3\n\t"                                                                                                \
+    "bne 2b\n\t"                                                                                                    \
+    "b 5f\n"                                                                                                        \
+    "3:\n\t" STEP_2X2                                                                                              \
+    "ldr r3, [sp, #4]\n\t"                                                                                          \
+    "cmp r0, r3\n\t"                                                                                                \
+    "beq 5f\n\t"                                                                                                    \
+    "ldr r4, [sp]\n\t"                                                                                              \
+    "ldr r4, [r4, #12]\n\t"                                                                                         \
+    "lsrs r4, r4, #4\n\t"                                                                                           \
+    "bcs 4b\n\t"                                                                                                    \
+    "b 2b\n"                                                                                                        \
+    "5:\n\t"                                                                                                        \
+    "ldr r9, [sp]\n\t"
+
+/* The sums, requantized, as bytes. */
+#define BYTES_OF_SUMS                                                                                               \
+    "ldrd r3, r4, [r9, #40]\n\t"                                                                                    \
+    "smmulr r10, r10, r3\n\t"                                                                                       \
+    "smmulr r11, r11, r3\n\t"                                                                                       \
+    "smmulr r12, r12, r3\n\t"                                                                                       \
+    "smmulr lr, lr, r3\n\t"                                                                                         \
+    "add r10, r10, r4\n\t"                                                                                          \
+    "add r11, r11, r4\n\t"                                                                                          \
+    "add r12, r12, r4\n\t"                                                                                          \
+    "add lr, lr, r4\n\t"                                                                                            \
+    "usat r10, #8, r10\n\t"                                                                                         \
+    "usat r11, #8, r11\n\t"                                                                                         \
+    "usat r12, #8, r12\n\t"                                                                                         \
+    "usat lr, #8, lr\n\t"
+
+/* 128 where x, the next byte of [pointer], is masked. */
+#define HIDE(sum, pointer)                                                                                          \
+    "ldrb r5, [" pointer "], #1\n\t"                                                                                \
+    "cmp r5, r8\n\t"                                                                                                \
+    "it le\n\t"                                                                                                     \
+    "movle " sum ", #128\n\t"
+
+#define PUT_AND_COUNT                                                                                               \
+    "ldrd r3, r4, [r9, #28]\n\t"                                                                                    \
+    "strb r10, [r3], #1\n\t"                                                                                        \
+    "strb r12, [r3], #1\n\t"                                                                                        \
+    "strb r11, [r4], #1\n\t"                                                                                        \
+    "strb lr, [r4], #1\n\t"                                                                                         \
+    "ldr r5, [r9, #36]\n\t"                                                                                         \
+    "strd r3, r4, [r9, #28]\n\t"                                                                                    \
+    "subs r5, r5, #1\n\t"                                                                                           \
+    "str r5, [r9, #36]\n\t"                                                                                         \
+    "bne 1b\n\t"                                                                                                    \
+    "add sp, #8"
+
+#define BEGIN                                                                                                       \
+    "ldr r1, [r0, #4]\n\t"                                                                                          \
+    "push {r0, r1}\n"                                                                                               \
+    "1:\n\t"
+
+#define EVERYTHING                                                                                                  \
+    "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
+
+/* All pairs of rows: 44 instructions a pair, and the taps. The compiler would keep most of it on the stack. */
+static __attribute__((noinline)) void put_bytes(struct loop *l)
 {
-    struct dots d = {0, 0, 0, 0};
-    uint32_t wa, wb, x0, x1, even, left = ((n + 4u) & ~7u) | (n >> 2 & 1u);
-    __asm__ volatile("lsrs %[wa], %[left], #1\n\t" /* bit 0: odd */
-                     "bic %[left], %[left], #1\n\t"
-                     "bcs 2f\n"
-                     "1:\n\t" FQT_DOT_2X2_STEP "2:\n\t" FQT_DOT_2X2_STEP "subs %[left], #8\n\t"
-                     "bgt 1b"
-                     : [a0] "+r"(d.a0), [a1] "+r"(d.a1), [b0] "+r"(d.b0), [b1] "+r"(d.b1), [a] "+r"(a), [b] "+r"(b),
-                       [p0] "+r"(window0), [p1] "+r"(window1), [left] "+r"(left), [wa] "=&r"(wa), [wb] "=&r"(wb),
-                       [x0] "=&r"(x0), [x1] "=&r"(x1), [even] "=&r"(even)
+    register struct loop *loop __asm__("r0") = l;
+    __asm__ volatile(BEGIN SUMS_OF_TWO_ROWS BYTES_OF_SUMS PUT_AND_COUNT : "+r"(loop) : : EVERYTHING);
+}
+
+static __attribute__((noinline)) void put_errors(struct loop *l)
+{
+    register struct loop *loop __asm__("r0") = l;
+    __asm__ volatile(BEGIN SUMS_OF_TWO_ROWS BYTES_OF_SUMS
+                     "ldrd r6, r7, [r9, #48]\n\t"
+                     "ldr r8, [r9, #56]\n\t" HIDE("r10", "r6") HIDE("r12", "r6") HIDE("r11", "r7") HIDE("lr", "r7")
+                     "strd r6, r7, [r9, #48]\n\t" PUT_AND_COUNT
+                     : "+r"(loop)
                      :
-                     : "cc", "memory");
-    return d;
+                     : EVERYTHING);
+}
+
+/* The same without requantization, a pair of rows a call: sums are added to acc(4). */
+static __attribute__((noinline)) void add_dots(const uint8_t *row_a, const uint8_t *row_b, const void *pair, const void *pair_end,
+                                               int32_t *acc)
+{
+    register const void *x __asm__("r0") = pair;
+    register const uint8_t *a __asm__("r1") = row_a;
+    register const uint8_t *b __asm__("r2") = row_b;
+    register const void *end __asm__("r3") = pair_end;
+    register int32_t *to __asm__("r4") = acc;
+    __asm__ volatile("push {r3, r4}\n\t"
+                     "ldmia r4, {r10, r11, r12, lr}\n"
+                     "1:\n\t" STEP_2X2 "ldr r3, [sp]\n\t"
+                     "cmp r0, r3\n\t"
+                     "bne 1b\n\t"
+                     "pop {r3, r4}\n\t"
+                     "stmia r4, {r10, r11, r12, lr}"
+                     : "+r"(x), "+r"(a), "+r"(b), "+r"(end), "+r"(to)
+                     :
+                     : "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
 }
 
 /* Four taps of one row: 5 instructions, 6 cycles, 4 MACs. */
@@ -106,33 +216,131 @@ struct fqt_window fqt_lay_out(void *to, const uint8_t *x, uint32_t n, uint8_t x_
     return (struct fqt_window){to, sum};
 }
 
-struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, uint32_t n, uint8_t x_zero)
+/* 2.5 instructions a value. */
+struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, struct fqt_area area,
+                                    uint8_t x_zero)
 {
-    int32_t first_sum = fqt_lay_out(to, first, n, x_zero).sum;
-    return (struct fqt_windows){to, first_sum, fqt_lay_out((uint8_t *)to + 2u * n, second, n, x_zero).sum};
+    uint32_t zeros = x_zero * FQT_PAIR_OF_ONES, *pairs = to, first_sum = 0, second_sum = 0;
+    int32_t less = (int32_t)(area.rows * area.n) * x_zero;
+    for (; area.rows != 0; area.rows--) {
+        for (uint32_t i = 0; i < area.n; i += 4u, pairs += 4) {
+            uint32_t word0 = fqt_word(first + i), word1 = fqt_word(second + i);
+            first_sum = fqt_add_bytes(word0, first_sum);
+            second_sum = fqt_add_bytes(word1, second_sum);
+            pairs[0] = fqt_subtract_pairs(fqt_even_bytes(word0), zeros);
+            pairs[1] = fqt_subtract_pairs(fqt_even_bytes(word1), zeros);
+            pairs[2] = fqt_subtract_pairs(fqt_odd_bytes(word0), zeros);
+            pairs[3] = fqt_subtract_pairs(fqt_odd_bytes(word1), zeros);
+        }
+        first += area.pitch;
+        second += area.pitch;
+    }
+    return (struct fqt_windows){to, (int32_t)first_sum - less, (int32_t)second_sum - less};
+}
+
+/* Sums of rows i and i + other. */
+static void two_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, uint32_t i, uint32_t other,
+                     int32_t acc[4])
+{
+    int32_t correction0 = rows->zero * windows->first_sum, correction1 = rows->zero * windows->second_sum;
+    int32_t a = rows->starts[i], b = rows->starts[i + other];
+    const uint8_t *weights = rows->weights + i * rows->n;
+    acc[0] = a - correction0;
+    acc[1] = a - correction1;
+    acc[2] = b - correction0;
+    acc[3] = b - correction1;
+    add_dots(weights, weights + other * rows->n, windows->pair, (const uint8_t *)windows->pair + 4u * rows->n, acc);
 }
 
 void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, int32_t *first,
                        int32_t *second)
 {
-    const uint8_t *weights = rows->weights;
-    const int16_t *window0 = windows->pair, *window1 = window0 + rows->n;
-    const int32_t *starts = rows->starts;
-    uint32_t n = rows->n;
-    int32_t correction0 = rows->zero * windows->first_sum, correction1 = rows->zero * windows->second_sum;
-    for (uint32_t left = rows->count; left != 0;) {
-        uint32_t other = left > 1u ? 1u : 0u; /* an odd last row is computed twice */
-        struct dots dots = dot_2x2(weights, weights + other * n, window0, window1, n);
-        int32_t start_a = starts[0], start_b = starts[other];
-        first[0] = start_a + dots.a0 - correction0;
-        first[other] = start_b + dots.b0 - correction0;
-        second[0] = start_a + dots.a1 - correction1;
-        second[other] = start_b + dots.b1 - correction1;
-        weights += 2u * n;
-        starts += 2;
-        first += 2;
-        second += 2;
-        left -= 1u + other;
+    int32_t acc[4];
+    for (uint32_t i = 0; i < rows->count; i += 2u) {
+        uint32_t other = i + 1u < rows->count ? 1u : 0u; /* an odd last row is computed twice */
+        two_rows(rows, windows, i, other, acc);
+        first[i] = acc[0];
+        second[i] = acc[1];
+        first[i + other] = acc[2];
+        second[i + other] = acc[3];
+    }
+}
+
+static struct loop loop_of(const struct fqt_rows *rows, const struct fqt_windows *windows, struct fqt_multiplier by,
+                           int32_t zero)
+{
+    return (struct loop){
+        .pair = windows->pair, .end = (const uint8_t *)windows->pair + 4u * rows->n, .weights = rows->weights,
+        .n = rows->n, .starts = rows->starts, .correction0 = rows->zero * windows->first_sum,
+        .correction1 = rows->zero * windows->second_sum, .left = rows->count / 2u, .m = by.m << (32 - by.shift),
+        .zero = zero,
+    };
+}
+
+static void clamp_bytes(uint8_t *bytes, uint32_t n, int32_t lowest, int32_t highest)
+{
+    uint32_t lows = (uint32_t)lowest * 0x01010101u, highs = (uint32_t)highest * 0x01010101u, i = 0;
+    for (; i + 4u <= n; i += 4u) {
+        uint32_t word = fqt_smaller_bytes(fqt_larger_bytes(fqt_word(bytes + i), lows), highs);
+        memcpy(bytes + i, &word, sizeof word);
+    }
+    for (; i < n; i++) {
+        bytes[i] = (uint8_t)fqt_clamp(bytes[i], lowest, highest);
+    }
+}
+
+void fqt_multiply_rows_to_bytes(const struct fqt_rows *rows, const struct fqt_windows *windows,
+                                const struct fqt_requantization *q, uint8_t *first, uint8_t *second)
+{
+    struct loop loop = loop_of(rows, windows, q->by, q->zero);
+    loop.first = first;
+    loop.second = second;
+    if (loop.left != 0) {
+        put_bytes(&loop);
+    }
+    if ((rows->count & 1u) != 0) {
+        int32_t acc[4];
+        two_rows(rows, windows, rows->count - 1u, 0, acc);
+        *loop.first = (uint8_t)fqt_saturate_byte(q->zero + fqt_scale_rounded(acc[0], q->by));
+        *loop.second = (uint8_t)fqt_saturate_byte(q->zero + fqt_scale_rounded(acc[1], q->by));
+    }
+    if (q->lowest > 0 || q->highest < 255) {
+        clamp_bytes(first, rows->count, q->lowest, q->highest);
+        clamp_bytes(second, rows->count, q->lowest, q->highest);
+    }
+}
+
+/* put_errors looks at the mask's lower bound only. */
+static void hide_high(const struct fqt_masked *to, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        to->out[i] = to->x[i] >= to->mask.high ? FQT_ERROR_ZERO : to->out[i];
+    }
+}
+
+void fqt_multiply_rows_to_errors(const struct fqt_rows *rows, const struct fqt_windows *windows,
+                                 const struct fqt_masked *first, const struct fqt_masked *second)
+{
+    struct loop loop = loop_of(rows, windows, first->by, FQT_ERROR_ZERO);
+    loop.first = first->out;
+    loop.second = second->out;
+    loop.x0 = first->x;
+    loop.x1 = second->x;
+    loop.mask_low = first->mask.low;
+    if (loop.left != 0) {
+        put_errors(&loop);
+    }
+    if ((rows->count & 1u) != 0) {
+        int32_t acc[4];
+        const struct fqt_masked last0 = {first->by, first->mask, loop.x0, loop.first};
+        const struct fqt_masked last1 = {first->by, first->mask, loop.x1, loop.second};
+        two_rows(rows, windows, rows->count - 1u, 0, acc);
+        fqt_finish_errors(&last0, &acc[0], 1u, false);
+        fqt_finish_errors(&last1, &acc[1], 1u, false);
+    }
+    if (first->mask.high <= 255) {
+        hide_high(first, rows->count);
+        hide_high(second, rows->count);
     }
 }
 

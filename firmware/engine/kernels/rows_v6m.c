@@ -41,11 +41,10 @@ struct fqt_window fqt_lay_out(void *to, const uint8_t *x, uint32_t n, uint8_t x_
 
 #define BLOCK 256u /* as many bytes' sum fits a halfword */
 
-struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, uint32_t n, uint8_t x_zero)
+/* A row of both windows. */
+static uint32_t *lay_out_row(uint32_t *pairs, const uint8_t *first, const uint8_t *second, uint32_t n,
+                             struct fqt_windows *windows)
 {
-    uint32_t *pairs = to;
-    int32_t less = (int32_t)n * x_zero;
-    struct fqt_windows windows = {to, -less, -less};
     while (n != 0) {
         uint32_t sums = 0, left = n < BLOCK ? n : BLOCK;
         n -= left;
@@ -56,8 +55,20 @@ struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_
                 sums += pairs[i];
             }
         }
-        windows.first_sum += (int32_t)(sums & 0xFFFFu);
-        windows.second_sum += (int32_t)(sums >> 16);
+        windows->first_sum += (int32_t)(sums & 0xFFFFu);
+        windows->second_sum += (int32_t)(sums >> 16);
+    }
+    return pairs;
+}
+
+struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, struct fqt_area area,
+                                    uint8_t x_zero)
+{
+    uint32_t *pairs = to;
+    int32_t less = (int32_t)(area.rows * area.n) * x_zero;
+    struct fqt_windows windows = {to, -less, -less};
+    for (; area.rows != 0; area.rows--, first += area.pitch, second += area.pitch) {
+        pairs = lay_out_row(pairs, first, second, area.n, &windows);
     }
     return windows;
 }

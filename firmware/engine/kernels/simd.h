@@ -249,6 +249,14 @@ static inline uint32_t fqt_add_odd_bytes(uint32_t pairs, uint32_t word)
     return result;
 }
 
+/* sum + all four bytes. */
+static inline uint32_t fqt_add_bytes(uint32_t word, uint32_t sum)
+{
+    uint32_t result;
+    __asm__("usada8 %0, %1, %2, %3" : "=r"(result) : "r"(word), "r"(0u), "r"(sum));
+    return result;
+}
+
 /* count + how many bytes of `word` are zero. */
 static inline uint32_t fqt_count_zero_bytes(uint32_t word, uint32_t count)
 {
