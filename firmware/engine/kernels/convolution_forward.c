@@ -147,6 +147,38 @@ static void two_windows(const struct fqt_forward_job *job, const struct fqt_rows
     }
 }
 
+static void two(const struct fqt_forward_job *job, const struct fqt_rows *rows, const struct fqt_windows *values,
+                const struct window w[2], uint32_t filter)
+{
+    if (keeps_sums(job)) {
+        two_sums(job, rows, values, w, filter);
+    } else {
+        two_windows(job, rows, values, w, filter);
+    }
+}
+
+/* 1x1 kernels: a window is a pixel of the map, which needs no look at its borders. Returns how many pixels are left. */
+static uint32_t forward_pixels(const struct fqt_geometry *g, const struct fqt_forward_job *job, const struct fqt_rows *rows,
+                               void *values)
+{
+    const struct fqt_area pixel = {1u, g->c, 0};
+    const uint8_t *x = job->x;
+    struct window w[2] = {{.at = 0}, {.at = g->filters}};
+    uint32_t left = g->out_h * g->out_w;
+    for (; left > 1u; left -= 2u, x += 2u * g->c, w[0].at += 2u * g->filters, w[1].at += 2u * g->filters) {
+        const struct fqt_windows pair = fqt_lay_out_pair(values, x, x + g->c, pixel, (uint8_t)job->x_zero);
+        two(job, rows, &pair, w, 0);
+    }
+    return left;
+}
+
+/* Whether every window is a pixel, of whole words. */
+static bool has_pixels(const struct fqt_geometry *g)
+{
+    return g->kernel_h * g->kernel_w * g->stride_h * g->stride_w * g->pool == 1u && g->stored == g->c &&
+           g->out_h == g->h && g->out_w == g->w;
+}
+
 static void forward_group(const struct fqt_geometry *g, const struct fqt_forward_job *job, uint32_t first_filter,
                           uint32_t first_channel)
 {
@@ -162,15 +194,15 @@ static void forward_group(const struct fqt_geometry *g, const struct fqt_forward
     if (left > 1u) {
         fqt_start_rows(&rows, job->x_zero, scratch.starts);
     }
+    if (has_pixels(g)) {
+        left = forward_pixels(g, job, &rows, scratch.values);
+        w[0] = window_at(g, g->out_h - 1u, g->out_w - 1u);
+    }
     for (; left > 1u; left -= 2u, w[0] = next_window(g, &w[1])) {
         w[1] = next_window(g, &w[0]);
         struct fqt_windows values =
             fqt_window_pair(&patches, corner_of(g, &w[0]), corner_of(g, &w[1]), scratch.values, scratch.bytes);
-        if (keeps_sums(job)) {
-            two_sums(job, &rows, &values, w, first_filter);
-        } else {
-            two_windows(job, &rows, &values, w, first_filter);
-        }
+        two(job, &rows, &values, w, first_filter);
     }
     if (left != 0) {
         struct fqt_corner corner = corner_of(g, &w[0]);

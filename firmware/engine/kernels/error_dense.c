@@ -372,14 +372,14 @@ static int32_t two_inputs(const struct work *work, const struct fqt_windows *win
 static int32_t phase_row(const struct work *work, uint32_t y)
 {
     const struct fqt_geometry *g = work->g;
+    uint32_t row = y * g->w, at = (row + work->phase.x) * g->c + work->channel, step = g->stride_w * g->c;
+    struct fqt_corner first = corner_of(work, y, work->phase.x); /* the next input's lies a column further */
     int32_t largest = 0;
-    for (uint32_t x = work->phase.x; x < g->w; x += 2u * g->stride_w) {
-        uint32_t next = x + g->stride_w < g->w ? x + g->stride_w : x;
-        struct fqt_windows windows = fqt_window_pair(&work->patches, corner_of(work, y, x), corner_of(work, y, next),
-                                                     work->windows, work->bytes);
-        uint32_t row = y * g->w;
-        int32_t magnitude =
-            two_inputs(work, &windows, (row + x) * g->c + work->channel, (row + next) * g->c + work->channel);
+    for (uint32_t x = work->phase.x; x < g->w; x += 2u * g->stride_w, first.left += 2, at += 2u * step) {
+        bool last = x + g->stride_w >= g->w;
+        const struct fqt_corner second = {first.top, last ? first.left : first.left + 1};
+        struct fqt_windows windows = fqt_window_pair(&work->patches, first, second, work->windows, work->bytes);
+        int32_t magnitude = two_inputs(work, &windows, at, last ? at : at + step);
         largest = magnitude > largest ? magnitude : largest;
     }
     return largest;

@@ -38,14 +38,14 @@ struct loop {
     const int32_t *starts;            /* 16 */
     int32_t correction0, correction1; /* 20, 24 */
     uint8_t *first, *second;          /* 28, 32 */
-    uint32_t left;                    /* 36: pairs of rows, not 0 */
+    const uint8_t *first_end;         /* 36: of the last pair of rows; there is one */
     int32_t m, zero;                  /* 40, 44 */
     const uint8_t *x0, *x1;           /* 48, 52 */
     int32_t mask_low;                 /* 56 */
 };
 
-/* The sums of two rows; the job's address lies on the stack, the end of the windows above it. An odd number of steps
- * enters the round, which makes four, where it must. */
+/* The sums of two rows; the job's address lies on the stack, the end of the windows above it. A round makes four steps:
+ * of a number that is no multiple, the first one, or two, enter it late. */
 #define SUMS_OF_TWO_ROWS                                                                                            \
     "ldr r9, [sp]\n\t"                                                                                              \
     "ldr r8, [r9, #16]\n\t"                                                                                         \
@@ -59,40 +59,32 @@ struct loop {
     "ldr r0, [r9]\n\t"                                                                                              \
     "ldrd r1, r3, [r9, #8]\n\t"                                                                                     \
     "add r2, r1, r3\n\t"                                                                                            \
-    "add r4, r2, r3\n\t"                                                                                            \
-    "str r4, [r9, #8]\n\t"                                                                                          \
     "lsrs r4, r3, #3\n\t" /* carry: an odd number of steps */                                                      \
-    "bcs 3f\n\t"                                                                                                    \
-    "lsrs r4, r4, #1\n\t"                                                                                           \
-    "bcs 4f\n"                                                                                                      \
-    "2:\n\t" STEP_2X2 STEP_2X2 "4:\n\t" STEP_2X2 STEP_2X2                                                          \
-    "ldr r3, [sp, #4]\n\t"                                                                                          \
-    "cmp r0, r3\n\t"                                                                                                \
-    "bne 2b\n\t"                                                                                                    \
-    "b 5f\n"                                                                                                        \
-    "3:\n\t" STEP_2X2                                                                                              \
+    "bcc 3f\n\t" STEP_2X2                                                                                          \
     "ldr r3, [sp, #4]\n\t"                                                                                          \
     "cmp r0, r3\n\t"                                                                                                \
     "beq 5f\n\t"                                                                                                    \
     "ldr r4, [sp]\n\t"                                                                                              \
     "ldr r4, [r4, #12]\n\t"                                                                                         \
-    "lsrs r4, r4, #4\n\t"                                                                                           \
-    "bcs 4b\n\t"                                                                                                    \
-    "b 2b\n"                                                                                                        \
+    "lsrs r4, r4, #3\n"                                                                                             \
+    "3:\n\t"                                                                                                        \
+    "lsrs r4, r4, #1\n\t"                                                                                           \
+    "bcs 4f\n"                                                                                                      \
+    "2:\n\t" STEP_2X2 STEP_2X2 "4:\n\t" STEP_2X2 STEP_2X2                                                          \
+    "ldr r3, [sp, #4]\n\t"                                                                                          \
+    "cmp r0, r3\n\t"                                                                                                \
+    "bne 2b\n"                                                                                                      \
     "5:\n\t"                                                                                                        \
-    "ldr r9, [sp]\n\t"
+    "ldr r9, [sp]\n\t"                                                                                              \
+    "str r2, [r9, #8]\n\t" /* behind the second row */
 
 /* The sums, requantized, as bytes. */
 #define BYTES_OF_SUMS                                                                                               \
     "ldrd r3, r4, [r9, #40]\n\t"                                                                                    \
-    "smmulr r10, r10, r3\n\t"                                                                                       \
-    "smmulr r11, r11, r3\n\t"                                                                                       \
-    "smmulr r12, r12, r3\n\t"                                                                                       \
-    "smmulr lr, lr, r3\n\t"                                                                                         \
-    "add r10, r10, r4\n\t"                                                                                          \
-    "add r11, r11, r4\n\t"                                                                                          \
-    "add r12, r12, r4\n\t"                                                                                          \
-    "add lr, lr, r4\n\t"                                                                                            \
+    "smmlar r10, r10, r3, r4\n\t"                                                                                   \
+    "smmlar r11, r11, r3, r4\n\t"                                                                                   \
+    "smmlar r12, r12, r3, r4\n\t"                                                                                   \
+    "smmlar lr, lr, r3, r4\n\t"                                                                                     \
     "usat r10, #8, r10\n\t"                                                                                         \
     "usat r11, #8, r11\n\t"                                                                                         \
     "usat r12, #8, r12\n\t"                                                                                         \
@@ -113,8 +105,7 @@ struct loop {
     "strb lr, [r4], #1\n\t"                                                                                         \
     "ldr r5, [r9, #36]\n\t"                                                                                         \
     "strd r3, r4, [r9, #28]\n\t"                                                                                    \
-    "subs r5, r5, #1\n\t"                                                                                           \
-    "str r5, [r9, #36]\n\t"                                                                                         \
+    "cmp r3, r5\n\t"                                                                                                \
     "bne 1b\n\t"                                                                                                    \
     "add sp, #8"
 
@@ -126,7 +117,7 @@ struct loop {
 #define EVERYTHING                                                                                                  \
     "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
 
-/* All pairs of rows: 44 instructions a pair, and the taps. The compiler would keep most of it on the stack. */
+/* All pairs of rows: 37 instructions a pair, and the taps. The compiler would keep most of it on the stack. */
 static __attribute__((noinline)) void put_bytes(struct loop *l)
 {
     register struct loop *loop __asm__("r0") = l;
@@ -272,7 +263,7 @@ static struct loop loop_of(const struct fqt_rows *rows, const struct fqt_windows
     return (struct loop){
         .pair = windows->pair, .end = (const uint8_t *)windows->pair + 4u * rows->n, .weights = rows->weights,
         .n = rows->n, .starts = rows->starts, .correction0 = rows->zero * windows->first_sum,
-        .correction1 = rows->zero * windows->second_sum, .left = rows->count / 2u, .m = by.m << (32 - by.shift),
+        .correction1 = rows->zero * windows->second_sum, .m = by.m << (32 - by.shift),
         .zero = zero,
     };
 }
@@ -295,7 +286,8 @@ void fqt_multiply_rows_to_bytes(const struct fqt_rows *rows, const struct fqt_wi
     struct loop loop = loop_of(rows, windows, q->by, q->zero);
     loop.first = first;
     loop.second = second;
-    if (loop.left != 0) {
+    loop.first_end = first + (rows->count & ~1u);
+    if (rows->count > 1u) {
         put_bytes(&loop);
     }
     if ((rows->count & 1u) != 0) {
@@ -327,7 +319,8 @@ void fqt_multiply_rows_to_errors(const struct fqt_rows *rows, const struct fqt_w
     loop.x0 = first->x;
     loop.x1 = second->x;
     loop.mask_low = first->mask.low;
-    if (loop.left != 0) {
+    loop.first_end = first->out + (rows->count & ~1u);
+    if (rows->count > 1u) {
         put_errors(&loop);
     }
     if ((rows->count & 1u) != 0) {
