@@ -30,7 +30,7 @@ _SHAPES: Final = {
     "FC 256->64": Shape(1, 1, 256, 64),
 }
 _DENSITIES: Final = (1.0, 0.25, 0.1)
-_CHANNELS_AT_ONCE: Final = 16
+_CHANNELS_AT_ONCE: Final = 32
 
 
 def _error(shape: Shape, density: float, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 #include "patch.h"
 #include "rows.h"
 
-#define ROW_BLOCK 16u /* filters whose sums lie on the stack */
+#define ROW_BLOCK 32u /* filters whose sums lie on the stack */
 
 /* A window over the map, and where its results go: output `at` of its first filter, behind a fused pool in place `place`
  * of four. */

@@ -3,7 +3,7 @@
 #include "rows.h"
 #include "simd.h"
 
-#define ROW_BLOCK 16u /* input channels whose sums lie on the stack */
+#define ROW_BLOCK 32u /* input channels whose sums lie on the stack */
 
 static bool is_vector(const struct fqt_geometry *g)
 {
@@ -53,41 +53,22 @@ static struct fqt_masked masked(const struct fqt_dense_error_job *job, uint32_t 
 
 /* --- 1x1 maps: each weight is used once, so the rows are read where they are --------------------------------------- */
 
+static void put_entry(struct entry *entry, uint32_t a, int32_t error_a, uint32_t b, int32_t error_b)
+{
 #if FQT_DSP
-
-static struct entry single(uint32_t row, int32_t e)
-{
-    return (struct entry){row, row, (uint32_t)e & 0xFFFFu};
-}
-
-static void complete(struct entry *entry, uint32_t row, int32_t e)
-{
-    entry->b = row;
-    entry->errors |= (uint32_t)e << 16;
-}
-
+    *entry = (struct entry){a, b, fqt_low_halves((uint32_t)error_a, (uint32_t)error_b)};
 #else
-
-static struct entry single(uint32_t row, int32_t e)
-{
-    return (struct entry){row, row, e, 0};
-}
-
-static void complete(struct entry *entry, uint32_t row, int32_t e)
-{
-    entry->b = row;
-    entry->error_b = e;
-}
-
+    *entry = (struct entry){a, b, error_a, error_b};
 #endif
+}
 
 /* Collect the errors that are not zero, two filters an entry. Returns the number of entries; *sum: of all errors. */
 static uint32_t collect(const struct fqt_geometry *g, const struct fqt_dense_error_job *job, int32_t *sum)
 {
     struct entry *entry = job->scratch;
     const uint8_t *error = job->error;
-    bool half = false;
-    int32_t total = 0;
+    uint32_t row = 0;
+    int32_t waiting = 0, total = 0; /* the error of `row` waits for another */
     for (uint32_t i = 0, n = job->selection.n; i < n; i++) {
         uint32_t filter = filter_of(job, i);
         int32_t e = error[filter] - FQT_ERROR_ZERO;
@@ -95,58 +76,72 @@ static uint32_t collect(const struct fqt_geometry *g, const struct fqt_dense_err
             continue;
         }
         total += e;
-        if (half) {
-            complete(entry++, filter * g->stored, e);
+        if (waiting != 0) {
+            put_entry(entry++, row, waiting, filter * g->stored, e);
+            waiting = 0;
         } else {
-            *entry = single(filter * g->stored, e);
+            row = filter * g->stored;
+            waiting = e;
         }
-        half = !half;
+    }
+    if (waiting != 0) {
+        put_entry(entry++, row, waiting, row, 0);
     }
     *sum = total;
-    return (uint32_t)(entry - (struct entry *)job->scratch) + (half ? 1u : 0u);
+    return (uint32_t)(entry - (struct entry *)job->scratch);
 }
 
 #if FQT_DSP
 
-/* acc[0..4) += errors times the weights of four channels: 15 instructions, 19 cycles, 8 MACs. LDM wants its registers in
- * ascending order, hence fixed ones. */
-static void sum_four_channels(const struct fqt_dense_error_job *job, uint32_t n_entries, uint32_t channel, int32_t *acc)
-{
-    const struct entry *entry = job->scratch, *end = entry + n_entries;
-    const uint8_t *weights = job->weights + channel;
-    int32_t acc0 = acc[0], acc1 = acc[1], acc2 = acc[2], acc3 = acc[3];
-    __asm__ volatile("1:\n\t"
-                     "ldmia %[entry]!, {r4, r5, r6}\n\t"
-                     "ldr r4, [%[weights], r4]\n\t"
-                     "ldr r5, [%[weights], r5]\n\t"
-                     "cmp %[entry], %[end]\n\t"
-                     "pkhbt r8, r4, r5, lsl #16\n\t"
-                     "pkhtb r5, r5, r4, asr #16\n\t"
-                     "uxtb16 r4, r8\n\t"
-                     "smlad %[acc0], r4, r6, %[acc0]\n\t"
-                     "uxtb16 r8, r8, ror #8\n\t"
-                     "smlad %[acc1], r8, r6, %[acc1]\n\t"
-                     "uxtb16 r4, r5\n\t"
-                     "smlad %[acc2], r4, r6, %[acc2]\n\t"
-                     "uxtb16 r5, r5, ror #8\n\t"
-                     "smlad %[acc3], r5, r6, %[acc3]\n\t"
-                     "bne 1b"
-                     : [entry] "+r"(entry), [acc0] "+r"(acc0), [acc1] "+r"(acc1), [acc2] "+r"(acc2), [acc3] "+r"(acc3)
-                     : [weights] "r"(weights), [end] "r"(end)
-                     : "r4", "r5", "r6", "r8", "cc", "memory");
-    acc[0] = acc0;
-    acc[1] = acc1;
-    acc[2] = acc2;
-    acc[3] = acc3;
-}
+/* Two filters and four channels: 13 instructions, 17 cycles, 8 MACs. */
+#define ENTRY                                                                                                       \
+    "ldmia r0!, {r1, r2, r3}\n\t"                                                                                   \
+    "ldr r1, [r5, r1]\n\t"                                                                                          \
+    "ldr r2, [r5, r2]\n\t"                                                                                          \
+    "pkhbt r4, r1, r2, lsl #16\n\t"                                                                                 \
+    "pkhtb r2, r2, r1, asr #16\n\t"                                                                                 \
+    "uxtb16 r1, r4\n\t"                                                                                             \
+    "uxtb16 r4, r4, ror #8\n\t"                                                                                     \
+    "smlad r8, r1, r3, r8\n\t"                                                                                      \
+    "smlad r9, r4, r3, r9\n\t"                                                                                      \
+    "uxtb16 r1, r2\n\t"                                                                                             \
+    "uxtb16 r2, r2, ror #8\n\t"                                                                                     \
+    "smlad r10, r1, r3, r10\n\t"                                                                                    \
+    "smlad r11, r2, r3, r11\n\t"
 
-/* acc(n) += errors times the weights of n channels; acc has room for a multiple of 4. Entries are not empty. */
-static void sum_channels(const struct fqt_dense_error_job *job, uint32_t n_entries, uint32_t channel, uint32_t n,
-                         int32_t *acc)
+/* acc(n) += errors times the weights of n channels, four at a time; rows are padded to 4, and acc has room for them. Its end
+ * lies on the stack. Entries are not empty; a round makes four. */
+static __attribute__((noinline)) void sum_channels(const struct fqt_dense_error_job *job, uint32_t n_entries,
+                                                   uint32_t channel, uint32_t n, int32_t *acc)
 {
-    for (uint32_t i = 0; i < n; i += 4u) { /* rows are padded to 4 */
-        sum_four_channels(job, n_entries, channel + i, acc + i);
-    }
+    register int32_t *acc_end __asm__("r0") = acc + ((n + 3u) & ~3u);
+    register const uint8_t *weights __asm__("r5") = job->weights + channel;
+    register uint32_t left __asm__("r6") = n_entries;
+    register int32_t *to __asm__("r7") = acc;
+    register const struct entry *begin __asm__("lr") = job->scratch;
+    register const struct entry *end __asm__("r12") = begin + n_entries;
+    __asm__ volatile("push {r0}\n"
+                     "7:\n\t"
+                     "ldmia r7, {r8, r9, r10, r11}\n\t"
+                     "mov r0, lr\n\t"
+                     "ands r1, r6, #3\n\t"
+                     "beq 1f\n\t"
+                     "cmp r1, #2\n\t"
+                     "blo 4f\n\t"
+                     "beq 3f\n\t"
+                     "b 2f\n"
+                     "1:\n\t" ENTRY "2:\n\t" ENTRY "3:\n\t" ENTRY "4:\n\t" ENTRY
+                     "cmp r0, r12\n\t"
+                     "bne 1b\n\t"
+                     "stmia r7!, {r8, r9, r10, r11}\n\t"
+                     "adds r5, #4\n\t"
+                     "ldr r0, [sp]\n\t"
+                     "cmp r7, r0\n\t"
+                     "bne 7b\n\t"
+                     "add sp, #4"
+                     : "+r"(acc_end), "+r"(weights), "+r"(to)
+                     : "r"(begin), "r"(end), "r"(left)
+                     : "r1", "r2", "r3", "r4", "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
 #elif FQT_ARMV6M

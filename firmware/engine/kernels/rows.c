@@ -7,47 +7,32 @@
 
 #if !FQT_ARMV6M
 
-static uint8_t error_of(int32_t acc, struct fqt_multiplier by)
-{
-    int32_t error = FQT_ERROR_ZERO + fqt_scale_rounded(acc, by);
-#if FQT_DSP
-    return (uint8_t)fqt_saturate_byte(error);
-#else
-    return (uint8_t)fqt_clamp(error, 0, 255);
-#endif
-}
+#if !FQT_DSP
 
 int32_t fqt_finish_errors(const struct fqt_masked *to, const int32_t *acc, uint32_t n, bool tracking)
 {
-    const uint8_t *x = to->x;
-    uint8_t *out = to->out;
-    struct fqt_multiplier by = to->by;
-    uint32_t first = (uint32_t)(to->mask.low + 1), shown = (uint32_t)(to->mask.high - to->mask.low - 1);
     int32_t largest = 0;
-#if defined(__GNUC__)
-#pragma GCC unroll 4
-#endif
     for (uint32_t i = 0; i < n; i++) {
-        out[i] = error_of(x[i] - first < shown ? acc[i] : 0, by); /* fqt_hides, in one comparison */
-    }
-    for (uint32_t i = 0; i < n && tracking; i++) {
-        int32_t magnitude = acc[i] < 0 ? -acc[i] : acc[i];
-        if (x[i] - first < shown && magnitude > largest) {
-            largest = magnitude;
+        int32_t value = fqt_hides(to->mask, to->x[i]) ? 0 : acc[i];
+        to->out[i] = (uint8_t)fqt_clamp(FQT_ERROR_ZERO + fqt_scale_rounded(value, to->by), 0, 255);
+        if (tracking) {
+            int32_t magnitude = value < 0 ? -value : value;
+            largest = magnitude > largest ? magnitude : largest;
         }
     }
     return largest;
 }
 
+#endif
+
 #if FQT_DSP
 
 static void requantize_to_bytes(const struct fqt_requantization *q, const int32_t *acc, uint32_t n, uint8_t *out)
 {
-    int32_t zero = q->zero;
-    struct fqt_multiplier by = q->by;
+    int32_t zero = q->zero, m = q->by.m << (32 - q->by.shift);
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < n; i++) {
-        out[i] = (uint8_t)fqt_saturate_byte(zero + fqt_scale_rounded(acc[i], by));
+        out[i] = (uint8_t)fqt_saturate_byte(fqt_add_high(acc[i], m, zero));
     }
 }
 

@@ -95,6 +95,14 @@ static inline uint32_t fqt_high_halves(uint32_t low, uint32_t high)
     return result;
 }
 
+/* addend + the high word of x * y, rounded half up. */
+static inline int32_t fqt_add_high(int32_t x, int32_t y, int32_t addend)
+{
+    int32_t result;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(addend));
+    return result;
+}
+
 static inline int32_t fqt_saturate_byte(int32_t value)
 {
     int32_t result;
@@ -204,6 +212,18 @@ static inline uint32_t fqt_smaller_bytes(uint32_t x, uint32_t y)
             "sel %0, %2, %1"
             : "=&r"(result)
             : "r"(x), "r"(y)
+            : "cc");
+    return result;
+}
+
+/* Bytes of `yes` where x >= y, unsigned, else of `no`. */
+static inline uint32_t fqt_select_bytes(uint32_t x, uint32_t y, uint32_t yes, uint32_t no)
+{
+    uint32_t result;
+    __asm__("usub8 %0, %1, %2\n\t" /* GE of a byte: x >= y */
+            "sel %0, %3, %4"
+            : "=&r"(result)
+            : "r"(x), "r"(y), "r"(yes), "r"(no)
             : "cc");
     return result;
 }

@@ -17,7 +17,7 @@ from fqtbench.training.plan import Buffer, Kind
 
 _FIXED_ERROR_SCALE: Final = 1 / 127  # errors within −1..1
 _FILTERS_AT_ONCE: Final = 16
-_CHANNELS_AT_ONCE: Final = 16
+_CHANNELS_AT_ONCE: Final = 32
 _PAIRS_IN_LIST: Final = 8
 _ELEMENT_BYTES: Final = {
     TensorType.U8: 1,
