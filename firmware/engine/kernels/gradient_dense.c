@@ -50,19 +50,13 @@ static struct work work_of(const struct fqt_geometry *g, const struct fqt_dense_
     return (struct work){g, job, rows, sums, windows, windows + 2u * BLOCK * g->stored};
 }
 
-/* Output pixel p, or the last one if there are fewer. */
-static const uint8_t *patch(const struct work *work, uint32_t p, uint8_t *to)
+static struct fqt_patches patches_of(const struct work *work)
 {
     const struct fqt_geometry *g = work->g;
-    const struct fqt_patches patches = {
+    return (struct fqt_patches){
         .map = work->job->x, .h = g->h, .w = g->w, .c = g->c, .rows = g->kernel_h, .columns = g->kernel_w,
         .stored = g->stored, .fill = (uint8_t)work->job->x_zero, .cell = g->c,
     };
-    uint32_t last = g->out_h * g->out_w - 1u;
-    p = p < last ? p : last;
-    int32_t top = (int32_t)(p / g->out_w * g->stride_h) - (int32_t)g->pad_top;
-    int32_t left = (int32_t)(p % g->out_w * g->stride_w) - (int32_t)g->pad_left;
-    return fqt_patch(&patches, top, left, to);
 }
 
 static uint32_t filter_of(const struct fqt_dense_gradient_job *job, uint32_t i)
@@ -77,25 +71,30 @@ struct errors {
     uint32_t a[BLOCK / 2u], b[BLOCK / 2u];
 };
 
-/* Errors of one filter at the `left` pixels from p, at most BLOCK; the rest is zero. Adds them to *sum. */
-static uint32_t centre(uint32_t to[BLOCK / 2u], const uint8_t *error, uint32_t stride, uint32_t left, int32_t *sum)
+/* Errors of one filter at BLOCK pixels, `stride` apart. Adds them to *sum; 0 if all are zero. */
+static inline uint32_t centre(uint32_t to[BLOCK / 2u], const uint8_t *error, uint32_t stride, int32_t *sum)
 {
     uint32_t any = 0;
     int32_t total = *sum;
-    for (uint32_t k = 0; k < BLOCK / 2u; k++) {
-        uint32_t pair = FQT_ERROR_ZERO * FQT_PAIR_OF_ONES;
-        if (left >= 2u * k + 2u) {
-            pair = error[0] | (uint32_t)error[stride] << 16;
-            error += 2u * stride;
-        } else if (left == 2u * k + 1u) {
-            pair = error[0] | (uint32_t)FQT_ERROR_ZERO << 16;
-        }
-        to[k] = fqt_subtract_pairs(pair, FQT_ERROR_ZERO * FQT_PAIR_OF_ONES);
-        total = fqt_smlad(to[k], FQT_PAIR_OF_ONES, total);
-        any |= to[k];
+#pragma GCC unroll 4
+    for (uint32_t k = 0; k < BLOCK / 2u; k++, error += 2u * stride) {
+        uint32_t pair = fqt_subtract_pairs(error[0] | (uint32_t)error[stride] << 16, FQT_ERROR_ZERO * FQT_PAIR_OF_ONES);
+        to[k] = pair;
+        total = fqt_smlad(pair, FQT_PAIR_OF_ONES, total);
+        any |= pair;
     }
     *sum = total;
     return any;
+}
+
+/* Of fewer than BLOCK pixels; the rest is zero. */
+static uint32_t centre_last(uint32_t to[BLOCK / 2u], const uint8_t *error, uint32_t stride, uint32_t left, int32_t *sum)
+{
+    uint8_t errors[BLOCK];
+    for (uint32_t k = 0; k < BLOCK; k++) {
+        errors[k] = k < left ? error[k * stride] : (uint8_t)FQT_ERROR_ZERO;
+    }
+    return centre(to, errors, 1u, sum);
 }
 
 /* Of the pair of filters from `i`, at the pixels from p; an odd last filter is taken twice. False = all are zero. */
@@ -104,9 +103,12 @@ static bool errors_of(const struct work *work, uint32_t i, uint32_t p, struct er
     uint32_t left = work->g->out_h * work->g->out_w - p, stride = work->g->filters;
     const uint8_t *error = work->job->error + p * stride;
     uint32_t next = i + 1u < work->job->selection.n ? i + 1u : i;
-    uint32_t any = centre(errors->a, error + filter_of(work->job, i), stride, left, &work->sums[i]);
-    any |= centre(errors->b, error + filter_of(work->job, next), stride, left, &work->sums[i + 1u]);
-    return any != 0;
+    const uint8_t *a = error + filter_of(work->job, i), *b = error + filter_of(work->job, next);
+    if (left < BLOCK) {
+        return (centre_last(errors->a, a, stride, left, &work->sums[i]) |
+                centre_last(errors->b, b, stride, left, &work->sums[i + 1u])) != 0;
+    }
+    return (centre(errors->a, a, stride, &work->sums[i]) | centre(errors->b, b, stride, &work->sums[i + 1u])) != 0;
 }
 
 /* to[tap * BLOCK/2] = (x_p - zero) | (x_q - zero) << 16 of each tap of two pixels' windows. */
@@ -123,13 +125,37 @@ static void interleave(uint32_t *to, const uint8_t *p, const uint8_t *q, uint32_
     }
 }
 
+/* As above for `rows` rows of n taps, `pitch` bytes apart: windows that lie on the map. */
+static void interleave_rows(uint32_t *to, const uint8_t *p, const uint8_t *q, struct fqt_area area, uint32_t zero)
+{
+    for (; area.rows != 0; area.rows--, p += area.pitch, q += area.pitch, to += area.n * BLOCK / 2u) {
+        interleave(to, p, q, area.n, zero);
+    }
+}
+
+static struct fqt_corner corner_of(const struct fqt_geometry *g, uint32_t p)
+{
+    uint32_t oy = p / g->out_w, ox = p - oy * g->out_w;
+    return (struct fqt_corner){(int32_t)(oy * g->stride_h) - (int32_t)g->pad_top,
+                               (int32_t)(ox * g->stride_w) - (int32_t)g->pad_left};
+}
+
 static void fill_windows(const struct work *work, uint32_t p)
 {
-    uint32_t stored = work->g->stored;
-    for (uint32_t k = 0; k < BLOCK / 2u; k++) {
-        const uint8_t *first = patch(work, p + 2u * k, work->patches);
-        const uint8_t *second = patch(work, p + 2u * k + 1u, work->patches + stored);
-        interleave((uint32_t *)work->windows + k, first, second, stored, (uint32_t)work->job->x_zero);
+    const struct fqt_geometry *g = work->g;
+    uint32_t stored = g->stored, last = g->out_h * g->out_w - 1u, n = g->kernel_w * g->c;
+    const struct fqt_patches patches = patches_of(work);
+    const struct fqt_area rows = {g->kernel_h, n, g->w * g->c};
+    for (uint32_t k = 0; k < BLOCK / 2u; k++) { /* behind the last pixel that one again: its errors there are 0 */
+        uint32_t first = p + 2u * k, second = first + 1u;
+        struct fqt_corner c = corner_of(g, first < last ? first : last), d = corner_of(g, second < last ? second : last);
+        uint32_t *to = (uint32_t *)work->windows + k;
+        if ((n & 3u) == 0 && fqt_is_inside(&patches, c) && fqt_is_inside(&patches, d)) {
+            interleave_rows(to, fqt_map_at(&patches, c), fqt_map_at(&patches, d), rows, patches.fill);
+        } else {
+            interleave(to, fqt_patch(&patches, c.top, c.left, work->patches),
+                       fqt_patch(&patches, d.top, d.left, work->patches + stored), stored, patches.fill);
+        }
     }
 }
 
@@ -171,16 +197,20 @@ static __attribute__((noinline)) void accumulate(int32_t *rows, const uint32_t *
                      : "cc", "memory");
 }
 
-/* rows(taps,2) to (2,taps), by way of the windows' memory. */
+/* rows(taps,2) to (2,taps): the first filter's in place, the second's by way of the windows' memory. */
 static void separate(const struct work *work, int32_t *rows)
 {
     uint32_t taps = work->g->stored;
     int32_t *copy = work->windows;
-    for (uint32_t i = 0; i < taps; i++) {
-        copy[i] = rows[2u * i];
-        copy[taps + i] = rows[2u * i + 1u];
+    for (uint32_t i = 0; i < taps; i += 4u) {
+#pragma GCC unroll 4
+        for (uint32_t k = i; k < i + 4u; k++) {
+            int32_t first = rows[2u * k], second = rows[2u * k + 1u];
+            rows[k] = first;
+            copy[k] = second;
+        }
     }
-    fqt_copy((uint8_t *)rows, (const uint8_t *)copy, 8u * taps);
+    fqt_copy((uint8_t *)(rows + taps), (const uint8_t *)copy, 4u * taps);
 }
 
 struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
@@ -220,10 +250,13 @@ static void add_scaled(int32_t *row, const uint8_t *window, uint32_t n, int32_t 
 struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
 {
     const struct work work = work_of(g, job);
+    const struct fqt_patches patches = patches_of(&work);
     uint32_t pixels = g->out_h * g->out_w;
     fqt_clear(work.rows, (uint32_t)even(job->selection.n) * (g->stored + 1u));
     for (uint32_t p = 0; p < pixels; p++) {
-        const uint8_t *window = patch(&work, p, work.patches);
+        int32_t top = (int32_t)(p / g->out_w * g->stride_h) - (int32_t)g->pad_top;
+        int32_t left = (int32_t)(p % g->out_w * g->stride_w) - (int32_t)g->pad_left;
+        const uint8_t *window = fqt_patch(&patches, top, left, work.patches);
         for (uint32_t i = 0; i < job->selection.n; i++) {
             int32_t e = job->error[p * g->filters + filter_of(job, i)] - FQT_ERROR_ZERO;
             work.sums[i] += e;

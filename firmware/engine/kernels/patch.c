@@ -52,11 +52,6 @@ static uint8_t *copy_cells(const struct fqt_patches *p, uint8_t *to, const uint8
     return to;
 }
 
-static bool is_inside(const struct fqt_patches *p, struct fqt_corner at)
-{
-    return at.top >= 0 && at.left >= 0 && (uint32_t)at.top + p->rows <= p->h && (uint32_t)at.left + p->columns <= p->w;
-}
-
 #if FQT_UNALIGNED
 
 /* A window that lies inside, of whole cells. Rows are copied in words; what a row's last word brings too much, the next
@@ -88,7 +83,7 @@ const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left,
         return p->map + ((uint32_t)top * p->w + (uint32_t)left) * p->c;
     }
 #if FQT_UNALIGNED
-    if (p->cell == p->c && p->channels == NULL && is_inside(p, (struct fqt_corner){top, left})) {
+    if (p->cell == p->c && p->channels == NULL && fqt_is_inside(p, (struct fqt_corner){top, left})) {
         copy_rows(p, p->map + ((uint32_t)top * p->w + (uint32_t)left) * p->c, to);
         return to;
     }
@@ -111,19 +106,14 @@ const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left,
     return begin;
 }
 
-static const uint8_t *map_at(const struct fqt_patches *p, struct fqt_corner at)
-{
-    return p->map + ((uint32_t)at.top * p->w + (uint32_t)at.left) * p->c;
-}
-
 struct fqt_windows fqt_window_pair(const struct fqt_patches *p, struct fqt_corner first, struct fqt_corner second,
                                    void *values, uint8_t *bytes)
 {
     uint32_t n = p->columns * p->cell;
-    if (p->cell == p->c && p->channels == NULL && (n & 3u) == 0 && p->rows != 0 && is_inside(p, first) &&
-        is_inside(p, second)) {
+    if (p->cell == p->c && p->channels == NULL && (n & 3u) == 0 && p->rows != 0 && fqt_is_inside(p, first) &&
+        fqt_is_inside(p, second)) {
         const struct fqt_area rows = {p->rows, n, p->w * p->c};
-        return fqt_lay_out_pair(values, map_at(p, first), map_at(p, second), rows, p->fill);
+        return fqt_lay_out_pair(values, fqt_map_at(p, first), fqt_map_at(p, second), rows, p->fill);
     }
     const struct fqt_area whole = {1u, p->stored, 0};
     return fqt_lay_out_pair(values, fqt_patch(p, first.top, first.left, bytes),

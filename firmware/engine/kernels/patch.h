@@ -24,12 +24,23 @@ struct fqt_patches {
  * in `to` (aligned to 4), or a single cell where it lies in the map. `map` points at the first channel. */
 const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left, uint8_t *to);
 
-/* Two windows with their corners at (top,left), laid out in `values` (FQT_WINDOW_BYTES * stored); `bytes` (2 * stored) is for
- * those that no rows of the map can be. */
+/* Where a window's first value lies, possibly outside the map. */
 struct fqt_corner {
     int32_t top, left;
 };
 
+/* Whether the window lies on the map; and its first byte there. */
+static inline bool fqt_is_inside(const struct fqt_patches *p, struct fqt_corner at)
+{
+    return at.top >= 0 && at.left >= 0 && (uint32_t)at.top + p->rows <= p->h && (uint32_t)at.left + p->columns <= p->w;
+}
+
+static inline const uint8_t *fqt_map_at(const struct fqt_patches *p, struct fqt_corner at)
+{
+    return p->map + ((uint32_t)at.top * p->w + (uint32_t)at.left) * p->c;
+}
+
+/* Two windows laid out in `values` (FQT_WINDOW_BYTES * stored); `bytes` (2 * stored) is for those that stick out of the map. */
 struct fqt_windows fqt_window_pair(const struct fqt_patches *p, struct fqt_corner first, struct fqt_corner second,
                                    void *values, uint8_t *bytes);
 
