@@ -42,6 +42,9 @@ _SOURCES: Final = (
     "step",
     "cells",
     "elementwise",
+    "planar",
+    "planar_rows",
+    "planar_rows_v6m",
 )
 _WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 _COMMON: Final = (
@@ -181,7 +184,18 @@ class Shape:
         """Return what fqt_scratch_bytes asks for: forward pass and the kernels that skip zeros."""
         ring_rows = self.kernel[0] + (self.stride[0] if self.pool == 2 else 0)
         windows = 6 * self.stored + max(4 * (self.filters // self.groups), 84)
-        return max(windows, 4 * ring_rows * self.w * self.c)
+        return max(windows, 4 * ring_rows * self.w * self.c, self._planar_bytes())
+
+    def _planar_bytes(self) -> int:
+        """Return what fqt_planar_bytes asks for, of a group with one channel."""
+        (kernel_h, kernel_w), out_w = self.kernel, self.out[1]
+        if self.c != self.groups or kernel_h * kernel_w == 1 or kernel_h < self.stride[0]:
+            return 0
+        planes = 4 * kernel_h * (self.w + kernel_w + self.stride[1] + 2)
+        filters = self.filters // self.groups
+        rows = 1 + (filters if self.pool == 2 else 0)
+        weights = -(-(2 * kernel_h - 1) * 2 * (kernel_w + 1) // 4) * 4 + 4
+        return planes + 4 * (out_w + 1) + rows * (-(-out_w // 4) * 4) + filters * weights
 
     def dense_gradient_bytes(self, n_filters: int) -> int:
         """Return what fqt_dense_gradient_bytes asks for."""

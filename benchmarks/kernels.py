@@ -27,6 +27,9 @@ _SHAPES: Final = {
     "1x1 16x16x16->32": Shape(16, 16, 16, 32),
     "1x1 16x16x32->32": Shape(16, 16, 32, 32),
     "3x3 28x28x1->8": Shape(28, 28, 1, 8, *_SAME),
+    "depthwise 3x3 16x16x32": Shape(16, 16, 32, 32, *_SAME, groups=32),
+    "depthwise 3x3 16x16x32, stride 2": Shape(16, 16, 32, 32, *_HALF, groups=32),
+    "depthwise 5x5 16x16x32": Shape(16, 16, 32, 32, (5, 5), (1, 1), (2, 2), (2, 2), groups=32),
     "FC 256->64": Shape(1, 1, 256, 64),
 }
 _DENSITIES: Final = (1.0, 0.25, 0.1)
@@ -63,7 +66,9 @@ def _call(kernel: Kernel, shape: Shape, density: float) -> Call:
 def _calls(shape: Shape) -> Iterator[tuple[Call, float]]:
     yield _call(Kernel.FORWARD, shape, 1.0), 1.0
     kernels = [Kernel.GRADIENT_SPARSE, Kernel.GRADIENT_DENSE, Kernel.ERROR_SPARSE, Kernel.ERROR_DENSE]
-    if shape.out == (1, 1):
+    if shape.groups > 1:
+        kernels = [Kernel.GRADIENT_SPARSE, Kernel.ERROR_SPARSE]
+    elif shape.out == (1, 1):
         kernels.remove(Kernel.GRADIENT_DENSE)  # one window: nothing to sum over
     for kernel in kernels:
         for density in _DENSITIES:
@@ -84,6 +89,8 @@ def _crossover(run: OnCore, shape: Shape, sparse: Kernel, dense: Kernel) -> int:
 
 def _print_crossovers(run: OnCore) -> None:
     for name, shape in _SHAPES.items():
+        if shape.groups > 1:
+            continue
         error = _crossover(run, shape, Kernel.ERROR_SPARSE, Kernel.ERROR_DENSE)
         line = f"{name}: dense takes fewer cycles from {error} % of errors not zero (error)"
         if shape.out != (1, 1):

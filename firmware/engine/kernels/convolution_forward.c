@@ -1,6 +1,7 @@
 #include "convolution.h"
 
 #include "patch.h"
+#include "planar.h"
 #include "rows.h"
 
 #define ROW_BLOCK 32u /* filters whose sums lie on the stack */
@@ -215,6 +216,10 @@ static void forward_group(const struct fqt_geometry *g, const struct fqt_forward
 void fqt_convolution_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job)
 {
     uint32_t channel = 0;
+    if (fqt_is_planar(g)) {
+        fqt_planar_forward(g, job);
+        return;
+    }
     for (uint32_t f = 0; f < g->filters; f += g->group_filters, channel += g->group_channels) {
         forward_group(g, job, f, channel);
     }

@@ -2,6 +2,7 @@
 #include "convolution.h"
 
 #include "patch.h"
+#include "planar.h"
 #include "rows.h"
 #include "scatter.h"
 
@@ -17,7 +18,8 @@ uint64_t fqt_scratch_bytes(const struct fqt_geometry *g)
     uint64_t starts = sizeof(int32_t) * (uint64_t)g->group_filters;
     uint64_t both = 6u * (uint64_t)g->stored + (starts > FQT_LIST_BYTES ? starts : FQT_LIST_BYTES);
     uint64_t rows = sizeof(int32_t) * (uint64_t)ring_rows(g) * g->w * g->c;
-    return both > rows ? both : rows;
+    uint64_t most = both > rows ? both : rows, planar = fqt_is_planar(g) ? fqt_planar_bytes(g) : 0u;
+    return most > planar ? most : planar;
 }
 
 /* A window, and the ring's slot of the first row that it covers; input row y lies in slot y % ring_rows. */

@@ -57,11 +57,19 @@ static inline int32_t fqt_smlad(uint32_t x, uint32_t y, int32_t acc)
     return result;
 }
 
-/* acc + the product of both low halfwords; of the high halfword of x and the low one of y. */
+/* acc + the product of both low halfwords; of the low halfword of x and the high one of y; the
+ * other way round. */
 static inline int32_t fqt_smlabb(uint32_t x, uint32_t y, int32_t acc)
 {
     int32_t result;
     __asm__("smlabb %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
+    return result;
+}
+
+static inline int32_t fqt_smlabt(uint32_t x, uint32_t y, int32_t acc)
+{
+    int32_t result;
+    __asm__("smlabt %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(acc));
     return result;
 }
 

@@ -361,7 +361,23 @@ def scratch_bytes(layer: Layer) -> int:
     if layer.type == LayerType.CONVOLUTION:
         n_rows = layer.kernel[0] + (layer.stride[0] if layer.pooled else 0)
         row_values = n_rows * layer.in_shape[1] * layer.in_shape[2]
-    return max(6 * stored + max(4 * (layer.filters // layer.groups), 84), 4 * row_values)
+    windows = 6 * stored + max(4 * (layer.filters // layer.groups), 84)
+    return max(windows, 4 * row_values, _planar_bytes(layer))
+
+
+def _planar_bytes(layer: Layer) -> int:
+    """Return what `fqt_planar_bytes` in kernels/planar.c asks for, of a group with one channel."""
+    if layer.type != LayerType.CONVOLUTION or layer.in_shape[2] != layer.groups:
+        return 0
+    (rows, columns), (stride_h, stride_w) = layer.kernel, layer.stride
+    if rows * columns == 1 or rows < stride_h:
+        return 0
+    filters = layer.filters // layer.groups
+    out_w = layer.out_shape[1] * (2 if layer.pooled else 1)
+    planes = 4 * rows * (layer.in_shape[1] + columns + stride_w + 2)
+    byte_rows = 1 + (filters if layer.pooled else 0)
+    weights = -(-(2 * rows - 1) * 2 * (columns + 1) // 4) * 4 + 4
+    return planes + 4 * (out_w + 1) + byte_rows * (-(-out_w // 4) * 4) + filters * weights
 
 
 def dense_scratch_bytes(layer: Layer) -> int:
