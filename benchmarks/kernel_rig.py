@@ -49,7 +49,7 @@ _SOURCES: Final = (
 _WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 _COMMON: Final = (
     "-std=c11",
-    "-O3",
+    "-O2",
     "-ffp-contract=off",
     "-fno-strict-aliasing",
     *_WARNINGS,
