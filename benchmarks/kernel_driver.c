@@ -5,9 +5,11 @@
 #include "elementwise.h"
 #include "fold.h"
 #include "importance.h"
+#include "planar.h"
 #include "step.h"
 
-enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD, FOLD_OUTER, STEP, STEP_OUTER, SUM_CELLS, STEP_CELLS, ADD };
+enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD, FOLD_OUTER, STEP, STEP_OUTER, SUM_CELLS, STEP_CELLS, ADD,
+       GRADIENT_PLANAR, ERROR_PLANAR };
 
 /* Offsets are from the request's start; 0 = absent. */
 struct request {
@@ -74,6 +76,21 @@ static void error_sparse(struct request *r)
     r->result[0] = fqt_convolution_error(&r->g, &job);
 }
 
+/* All filters, four at a time. */
+static void gradient_planar(struct request *r)
+{
+    const struct fqt_dense_gradient_job job = {at(r, r->x), at(r, r->error), r->x_zero, {NULL, r->g.filters},
+                                               at(r, r->scratch)};
+    uint32_t stored = r->g.stored;
+    int32_t *rows = at(r, r->out), *sums = at(r, r->sums);
+    struct fqt_planar_work work = fqt_begin_planar_gradient(&r->g, &job);
+    for (uint32_t f = 0; f < r->g.filters; f += 4u) {
+        struct fqt_dense_gradient result = fqt_planar_gradient(&work, &job, f);
+        memcpy(rows + f * stored, result.rows, 16u * stored);
+        memcpy(sums + f, result.sums, 16u);
+    }
+}
+
 static void error_dense(struct request *r)
 {
     const struct fqt_dense_error_job job = {
@@ -81,7 +98,7 @@ static void error_dense(struct request *r)
         .weight_zero = r->weight_zero, .selection = {at(r, r->filters), r->n_filters}, .mask = r->mask, .by = r->by,
         .tracking = r->tracking != 0, .scratch = at(r, r->scratch), .scratch_bytes = r->scratch_bytes,
     };
-    r->result[0] = fqt_dense_error(&r->g, &job);
+    r->result[0] = r->kernel == ERROR_PLANAR ? fqt_planar_error(&r->g, &job) : fqt_dense_error(&r->g, &job);
 }
 
 static void fold_outer(struct request *r)
@@ -152,6 +169,7 @@ void run(struct request *r)
         error_sparse(r);
         break;
     case ERROR_DENSE:
+    case ERROR_PLANAR:
         error_dense(r);
         break;
     case WEIGH:
@@ -178,6 +196,9 @@ void run(struct request *r)
     }
     case STEP_CELLS:
         step_cells(r);
+        break;
+    case GRADIENT_PLANAR:
+        gradient_planar(r);
         break;
     case ADD:
         add(r);

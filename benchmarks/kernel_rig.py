@@ -6,7 +6,7 @@ The same bytes go in and come out on both, so that the DSP variants can be held 
 import ctypes
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -43,6 +43,8 @@ _SOURCES: Final = (
     "cells",
     "elementwise",
     "planar",
+    "planar_ring",
+    "planar_gradient",
     "planar_rows",
     "planar_rows_v6m",
 )
@@ -136,6 +138,8 @@ class Kernel(IntEnum):
     SUM_CELLS = 11
     STEP_CELLS = 12
     ADD = 13
+    GRADIENT_PLANAR = 14
+    ERROR_PLANAR = 15
 
 
 @dataclass(frozen=True)
@@ -191,11 +195,29 @@ class Shape:
         (kernel_h, kernel_w), out_w = self.kernel, self.out[1]
         if self.c != self.groups or kernel_h * kernel_w == 1 or kernel_h < self.stride[0]:
             return 0
-        planes = 4 * kernel_h * (self.w + kernel_w + self.stride[1] + 2)
         filters = self.filters // self.groups
+        channels = 4 if filters == self.pool == 1 and self.filters % 4 == 0 else 1
+        planes = 4 * channels * kernel_h * self._ring_cells()
         rows = 1 + (filters if self.pool == 2 else 0)
         weights = -(-(2 * kernel_h - 1) * 2 * (kernel_w + 1) // 4) * 4 + 4
-        return planes + 4 * (out_w + 1) + rows * (-(-out_w // 4) * 4) + filters * weights
+        return planes + (16 + rows) * (-(-out_w // 4) * 4) + channels * filters * weights
+
+    def planar_error_bytes(self) -> int:
+        """Return what fqt_planar_error_bytes asks for."""
+        pad = (self.kernel[0] - 1 - self.pad[0], self.kernel[1] - 1 - self.pad[1])
+        turned = replace(self, h=self.out[0], w=self.out[1], pad=pad, pad_end=pad)
+        return replace(
+            turned, pad_end=(pad[0] + self.h - turned.out[0], pad[1] + self.w - turned.out[1])
+        )._planar_bytes()
+
+    def planar_gradient_bytes(self) -> int:
+        """Return what fqt_planar_gradient_bytes asks for."""
+        ring = 16 * self.kernel[0] * self._ring_cells()
+        return ring + 16 * (-(-self.out[1] // 4) * 4 + 2 + self.stored + 1) + 4 * (2 * self.kernel[0] - 1)
+
+    def _ring_cells(self) -> int:
+        windows = -(-self.out[1] // 4) * 4
+        return ((windows - 1) * self.stride[1] + self.kernel[1] + 2) // 2 * 2
 
     def dense_gradient_bytes(self, n_filters: int) -> int:
         """Return what fqt_dense_gradient_bytes asks for."""
@@ -285,7 +307,7 @@ def _read_back(call: Call, memory: bytes, instructions: int = 0, cycles: int = 0
     _check_guards(call, memory)
     request = np.frombuffer(memory[: _REQUEST.itemsize], _REQUEST)[0]
     size = call.out_bytes
-    if call.kernel in (Kernel.GRADIENT_DENSE, Kernel.GRADIENT_SPARSE):
+    if call.kernel in (Kernel.GRADIENT_DENSE, Kernel.GRADIENT_SPARSE, Kernel.GRADIENT_PLANAR):
         size = 4 * call.shape.stored * call.n_filters
     begin, sums = int(request["out_at"]), int(request["sums_at"])
     first, second = (int(v) for v in request["result"])

@@ -58,6 +58,8 @@ def _call(kernel: Kernel, shape: Shape, density: float) -> Call:
         Kernel.GRADIENT_DENSE: (shape.dense_gradient_bytes(shape.filters), 0),
         Kernel.ERROR_SPARSE: (shape.scratch_bytes(), shape.h * shape.w * shape.c),
         Kernel.ERROR_DENSE: (shape.dense_error_bytes(_CHANNELS_AT_ONCE), shape.h * shape.w * shape.c),
+        Kernel.GRADIENT_PLANAR: (shape.planar_gradient_bytes(), 4 * shape.filters * shape.stored),
+        Kernel.ERROR_PLANAR: (shape.planar_error_bytes(), shape.h * shape.w * shape.c),
         Kernel.COUNT: (0, 0),
     }[kernel]
     return Call(kernel, shape, tensors, scratch, out, shape.filters, numbers)

@@ -4,6 +4,7 @@
 #include "kernels/dense.h"
 #include "kernels/fold.h"
 #include "kernels/outer.h"
+#include "kernels/planar.h"
 #include "kernels/step.h"
 
 #define LARGEST_PRODUCT (128 * 255) /* of an error and an input */
@@ -80,7 +81,7 @@ static bool has_dense_kernels(const struct fqt_geometry *g)
 uint32_t fqt_error_share(const struct fqt_net *net, uint32_t index, const struct fqt_geometry *g)
 {
     const struct image_layer *layer = &net->layers[index];
-    if (!has_dense_kernels(g) || layer->type == IMAGE_FULLY_CONNECTED) {
+    if (!(has_dense_kernels(g) || fqt_has_planar_gradient(g)) || layer->type == IMAGE_FULLY_CONNECTED) {
         return 0;
     }
     uint32_t n = fqt_count(&net->tensors[layer->error_out]);
@@ -124,6 +125,31 @@ static void accumulate_dense(struct taker *taker, const struct image_layer *laye
             add_bias_gradient(net, layer, f, gradient.sums[i]);
             take_gradient(taker, f, gradient.rows + i * g->stored);
         }
+    }
+}
+
+/* A depthwise layer, four filters at a time. */
+static void accumulate_planar(struct taker *taker, const struct image_layer *layer, struct fqt_selection selection)
+{
+    const struct fqt_net *net = taker->net;
+    const struct fqt_geometry *g = taker->g;
+    const struct fqt_dense_gradient_job job = {
+        .x = fqt_tensor_read(net, layer->in),
+        .error = fqt_tensor_read(net, layer->error_out),
+        .x_zero = net->tensor_state[layer->in].zero_point,
+        .scratch = fqt_tensor_write(net, layer->scratch),
+    };
+    struct fqt_planar_work work = fqt_begin_planar_gradient(g, &job);
+    struct fqt_dense_gradient gradient = {NULL, NULL};
+    uint32_t block = g->filters;
+    for (uint32_t i = 0; i < selection.n; i++) {
+        uint32_t f = fqt_selected(&selection, i), k = f % FQT_PLANES;
+        if (f - k != block) {
+            block = f - k;
+            gradient = fqt_planar_gradient(&work, &job, block);
+        }
+        add_bias_gradient(net, layer, f, gradient.sums[k]);
+        take_gradient(taker, f, gradient.rows + k * g->stored);
     }
 }
 
@@ -183,10 +209,13 @@ void fqt_accumulate_integer(struct fqt_net *net, uint32_t index, const struct fq
     const struct image_layer *layer = &net->layers[index];
     struct taker taker =
         taker_of(net, index, g, net->tensor_state[layer->error_out].scale * net->tensor_state[layer->in].scale);
-    uint32_t at_once = filters_at_once(net, layer, g);
+    uint32_t at_once = filters_at_once(net, layer, g), bytes = net->tensors[layer->scratch].bytes;
     if (has_one_window(g) && (taker.way == FOLD || taker.way == STEP)) {
         accumulate_outer(&taker, layer, selection);
-    } else if (taker.way != NONE && at_once >= LEAST_FILTERS && error_share >= FQT_DENSE_GRADIENT_SHARE) {
+    } else if (taker.way != NONE && fqt_has_planar_gradient(g) && error_share >= FQT_PLANAR_SHARE &&
+               bytes >= fqt_planar_gradient_bytes(g)) {
+        accumulate_planar(&taker, layer, selection);
+    } else if (taker.way != NONE && has_dense_kernels(g) && at_once >= LEAST_FILTERS && error_share >= FQT_DENSE_GRADIENT_SHARE) {
         accumulate_dense(&taker, layer, selection, at_once);
     } else {
         accumulate_sparse(&taker, layer, selection);
@@ -216,9 +245,20 @@ static int32_t propagate_sparse(const struct fqt_net *net, const struct image_la
     return fqt_convolution_error(g, &job);
 }
 
+/* Whether a kernel that doesn't skip zeros is to find the error. */
+static bool is_dense(const struct image_layer *layer, const struct fqt_geometry *g, uint32_t scratch_bytes,
+                     uint32_t error_share)
+{
+    if (fqt_has_planar_error(g)) {
+        return error_share >= FQT_PLANAR_SHARE && scratch_bytes >= fqt_planar_error_bytes(g);
+    }
+    return has_dense_kernels(g) && scratch_bytes >= fqt_dense_error_bytes(g, FQT_DENSE_ERROR_LEAST) &&
+           (layer->type == IMAGE_FULLY_CONNECTED || error_share >= FQT_DENSE_ERROR_SHARE);
+}
+
 static int32_t propagate_dense(const struct fqt_net *net, const struct image_layer *layer,
                                const struct fqt_geometry *g, struct fqt_selection selection,
-                               struct fqt_multiplier by, bool tracking)
+                               struct fqt_multiplier by, bool tracking, bool planar)
 {
     const struct fqt_dense_error_job job = {
         .x = fqt_tensor_read(net, layer->in),
@@ -233,7 +273,7 @@ static int32_t propagate_dense(const struct fqt_net *net, const struct image_lay
         .scratch = fqt_tensor_write(net, layer->scratch),
         .scratch_bytes = net->tensors[layer->scratch].bytes,
     };
-    return fqt_dense_error(g, &job);
+    return planar ? fqt_planar_error(g, &job) : fqt_dense_error(g, &job);
 }
 
 void fqt_propagate_integer(struct fqt_net *net, uint32_t index, const struct fqt_geometry *g,
@@ -253,10 +293,8 @@ void fqt_propagate_integer(struct fqt_net *net, uint32_t index, const struct fqt
         in->scale = ratio * out->scale;
     }
     struct fqt_multiplier by = fqt_requantize_multiplier(weight_scale / ratio);
-    bool dense = has_dense_kernels(g) &&
-                 net->tensors[layer->scratch].bytes >= fqt_dense_error_bytes(g, FQT_DENSE_ERROR_LEAST) &&
-                 (layer->type == IMAGE_FULLY_CONNECTED || error_share >= FQT_DENSE_ERROR_SHARE);
-    int32_t largest = dense ? propagate_dense(net, layer, g, selection, by, tracking)
+    bool dense = is_dense(layer, g, net->tensors[layer->scratch].bytes, error_share);
+    int32_t largest = dense ? propagate_dense(net, layer, g, selection, by, tracking, fqt_has_planar_error(g))
                             : propagate_sparse(net, layer, g, selection, by, tracking);
     if (tracking && largest > 0) {
         state->error_ratio = fqt_follow(ratio, (float)largest * weight_scale / 127.0f);

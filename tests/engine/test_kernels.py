@@ -50,9 +50,27 @@ def _shapes(draw: st.DrawFn) -> Shape:
 
 
 @st.composite
-def _backward_calls(draw: st.DrawFn) -> Call:
+def _depthwise_shapes(draw: st.DrawFn, same: bool = False) -> Shape:
+    """Depthwise convolutions of 4, 8 or 12 channels, half of them 3x3; `same`: with a stride of 1."""
+    channels = draw(st.sampled_from([4, 8, 12]))
+    small = st.tuples(st.integers(1, 5), st.integers(1, 5)).filter(lambda k: k != (1, 1))
+    kernel = draw(st.one_of(st.just((3, 3)), small))
+    size = tuple(draw(st.integers(max(1, k - 2), 11)) for k in kernel)
+    pad, pad_end = (
+        tuple(draw(st.integers(max(0, -(-(k - n) // 2)), k - 1)) for k, n in zip(kernel, size, strict=True))
+        for _ in range(2)
+    )
+    stride = (1, 1) if same else (draw(st.integers(1, min(3, kernel[0]))), draw(st.integers(1, 3)))
+    return Shape(
+        *(size[0], size[1], channels, channels, kernel, stride),
+        *((pad[0], pad[1]), (pad_end[0], pad_end[1]), channels),
+    )
+
+
+@st.composite
+def _backward_calls(draw: st.DrawFn, shapes: st.SearchStrategy[Shape] | None = None) -> Call:
     """A call whose kernel and memory are still to be set; some filters are selected, perhaps all."""
-    shape = draw(_shapes())
+    shape = draw(_shapes() if shapes is None else shapes)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     extreme = draw(st.booleans())
     error = _bytes(rng, shape.errors, extreme)
@@ -85,8 +103,8 @@ def _bytes(rng: np.random.Generator, n: int, extreme: bool) -> NDArray[np.uint8]
 @st.composite
 def _forward_calls(draw: st.DrawFn, sums_only: bool = False) -> Call:
     """Forward passes with groups, a fused pool and both clamps; or of one group, that leave their int32 sums."""
-    shape = draw(_shapes())
-    if not sums_only and shape.kernel != (1, 1) and draw(st.booleans()):
+    shape = draw(_shapes() if sums_only else st.one_of(_shapes(), _depthwise_shapes()))
+    if not sums_only and shape.groups == 1 and shape.kernel != (1, 1) and draw(st.booleans()):
         groups = draw(st.integers(1, 3))
         shape = replace(shape, c=shape.c * groups, filters=shape.filters * groups, groups=groups)
     if not sums_only and min(shape.out) >= 2 and draw(st.booleans()):
@@ -184,6 +202,36 @@ def test_dense_errors_are_those_of_the_kernel_that_skips_zeros(
     expected = host(sparse)
     for run, variant in ((core, sparse), (host, dense), (core, dense)):
         result = run(variant)
+        assert result.out == expected.out
+        assert result.numbers == expected.numbers
+
+
+@_SETTINGS
+@given(call=_backward_calls(_depthwise_shapes()))
+def test_depthwise_gradients_are_those_of_the_kernel_that_skips_zeros(
+    host: Callable[[Call], Result], core: OnCore, call: Call
+) -> None:
+    call = replace(call, n_filters=call.shape.filters)
+    call.tensors.pop("filters", None)
+    sparse = _gradient(call, dense=False)
+    planar = replace(sparse, kernel=Kernel.GRADIENT_PLANAR, scratch_bytes=call.shape.planar_gradient_bytes())
+    expected = host(sparse)
+    for run in (host, core):
+        result = run(planar)
+        assert np.array_equal(_rows(call, result), _rows(call, expected))
+        assert result.sums == expected.sums
+
+
+@_SETTINGS
+@given(call=_backward_calls(_depthwise_shapes(same=True)))
+def test_depthwise_errors_are_those_of_the_kernel_that_skips_zeros(
+    host: Callable[[Call], Result], core: OnCore, call: Call
+) -> None:
+    sparse = _error(call, call.shape.scratch_bytes(), dense=False)
+    planar = replace(sparse, kernel=Kernel.ERROR_PLANAR, scratch_bytes=call.shape.planar_error_bytes())
+    expected = host(sparse)
+    for run in (host, core):
+        result = run(planar)
         assert result.out == expected.out
         assert result.numbers == expected.numbers
 

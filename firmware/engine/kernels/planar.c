@@ -1,17 +1,22 @@
+/* Forward pass of planar layers, and the error, which is a forward pass of the errors through the kernels turned around. */
 #include "planar.h"
 
-#include "patch.h"
-#include "planar_rows.h"
-#include "rows.h"
+#include "planar_ring.h"
 
 static uint32_t rounded_up(uint32_t n)
 {
     return (n + 3u) & ~3u;
 }
 
-static uint32_t cells(const struct fqt_geometry *g)
+/* Filters whose bytes are put as words, a block: four depthwise channels, or four filters of one channel. */
+static bool has_words(const struct fqt_geometry *g)
 {
-    return g->w + g->kernel_w + g->stride_w + 2u;
+    return (g->filters & 3u) == 0 && (g->group_filters == 1u || (g->group_filters & 3u) == 0);
+}
+
+static uint32_t channels_at_once(const struct fqt_geometry *g)
+{
+    return has_words(g) && g->group_filters * g->pool == 1u ? FQT_PLANES : 1u;
 }
 
 static uint32_t weight_bytes(const struct fqt_geometry *g)
@@ -21,75 +26,65 @@ static uint32_t weight_bytes(const struct fqt_geometry *g)
 
 uint64_t fqt_planar_bytes(const struct fqt_geometry *g)
 {
-    uint64_t planes = (uint64_t)g->kernel_h * cells(g) * FQT_PLANE_BYTES, upper = g->pool == 2u ? g->group_filters : 0u;
-    return planes + 4u * (uint64_t)(g->out_w + 1u) + (upper + 1u) * rounded_up(g->out_w) +
-           (uint64_t)g->group_filters * (weight_bytes(g) + 4u);
+    uint32_t upper = g->pool == 2u ? g->group_filters : 0u, channels = channels_at_once(g);
+    return fqt_ring_bytes(g, channels) + 4u * FQT_PLANES * (uint64_t)rounded_up(g->out_w) +
+           ((uint64_t)upper + 1u) * rounded_up(g->out_w) +
+           (uint64_t)channels * g->group_filters * (weight_bytes(g) + 4u);
 }
 
 struct work {
     const struct fqt_geometry *g;
-    const struct fqt_forward_job *job;
+    struct fqt_ring ring;
     struct fqt_planar_row row;
-    struct fqt_plane_row fill;
-    uint8_t *planes;
-    int32_t *acc;
-    uint8_t *bytes, *upper; /* (out_w), (group_filters,out_w) */
-    int32_t *starts;        /* (group_filters) */
+    int32_t *acc;           /* (FQT_PLANES, acc_pitch) */
+    uint8_t *bytes, *upper; /* (out_w), (group_filters, out_w) */
+    int32_t *starts;        /* of the filters that the ring serves */
     uint8_t *weights;
-    uint32_t weight_bytes, loaded, slot; /* map rows from -pad_top on that went into the ring; where the next one goes */
-    const uint8_t *x;                    /* the group's channel */
-    uint32_t filter;                     /* its first filter */
+    uint32_t acc_pitch, weight_bytes;
+    bool words;
+    struct fqt_requantization q;
 };
 
-static struct work work_of(const struct fqt_geometry *g, const struct fqt_forward_job *job)
+static struct work work_of(const struct fqt_geometry *g, void *scratch, int32_t x_zero, int32_t weight_zero)
 {
-    struct work work = {.g = g, .job = job, .planes = job->scratch, .weight_bytes = weight_bytes(g)};
-    uint32_t pitch = cells(g) * FQT_PLANE_BYTES, row_bytes = rounded_up(g->out_w);
-    work.row = (struct fqt_planar_row){work.planes, g->kernel_h, g->kernel_w, g->stride_w, pitch, g->out_w,
-                                       job->weight_zero};
-    work.fill = (struct fqt_plane_row){NULL, g->pad_left, g->w, g->c, cells(g), (uint8_t)job->x_zero};
-    work.acc = (int32_t *)(void *)(work.planes + g->kernel_h * pitch);
-    work.bytes = (uint8_t *)(work.acc + g->out_w + 1u);
-    work.upper = work.bytes + row_bytes;
-    work.starts = (int32_t *)(void *)(work.upper + (g->pool == 2u ? g->group_filters : 0u) * row_bytes);
-    work.weights = (uint8_t *)(work.starts + g->group_filters);
+    uint32_t n = rounded_up(g->out_w), channels = channels_at_once(g);
+    struct work work = {.g = g, .acc_pitch = n, .weight_bytes = weight_bytes(g)};
+    work.ring = fqt_ring_of(g, scratch, channels, (uint8_t)x_zero);
+    work.row = (struct fqt_planar_row){g->kernel_h, g->kernel_w, g->stride_w, work.ring.pitch, g->out_w, weight_zero};
+    work.acc = (int32_t *)(void *)(work.ring.planes + fqt_ring_bytes(g, channels));
+    work.bytes = (uint8_t *)(work.acc + FQT_PLANES * n);
+    work.upper = work.bytes + n;
+    work.starts = (int32_t *)(void *)(work.upper + (g->pool == 2u ? g->group_filters : 0u) * n);
+    work.weights = (uint8_t *)(work.starts + channels * g->group_filters);
     return work;
 }
 
-static void begin_group(struct work *work, uint32_t filter, uint32_t channel)
+/* What filter i of those that the ring serves begins with, and its weights, where they are wanted. */
+static void begin_filter(const struct work *work, uint32_t i, int32_t bias, const uint8_t *weights, int32_t step)
 {
-    const struct fqt_geometry *g = work->g;
-    const struct fqt_forward_job *job = work->job;
-    work->loaded = work->slot = 0;
-    work->x = job->x + channel;
-    work->filter = filter;
-    for (uint32_t f = 0; f < g->group_filters; f++) {
-        int16_t *to = (int16_t *)(void *)(work->weights + f * work->weight_bytes);
-        work->starts[f] = job->bias[filter + f] +
-                          fqt_lay_out_weights(to, job->weights + (filter + f) * g->stored, g->kernel_h, g->kernel_w,
-                                              job->weight_zero, job->x_zero);
-    }
+    int16_t *to = (int16_t *)(void *)(work->weights + i * work->weight_bytes);
+    work->starts[i] =
+        bias + fqt_lay_out_weights(to, weights, work->g, step, work->row.weight_zero, work->ring.row.zero);
 }
 
-/* Fill the ring up to the last row that output row oy meets. */
-static void load_rows(struct work *work, uint32_t oy)
+/* acc(count,acc_pitch): sums of filters from i on over the ring's rows. */
+static inline void row_sums(const struct work *work, uint32_t i, uint32_t count)
 {
-    const struct fqt_geometry *g = work->g;
-    for (uint32_t end = oy * g->stride_h + g->kernel_h; work->loaded < end; work->loaded++) {
-        uint32_t y = work->loaded - g->pad_top; /* wraps above the map */
-        work->fill.from = y < g->h ? work->x + y * g->w * g->c : NULL;
-        fqt_fill_plane(work->planes + work->slot * work->row.pitch, &work->fill, g->stride_w);
-        work->slot = work->slot + 1u < g->kernel_h ? work->slot + 1u : 0u;
-    }
+    const struct fqt_ring *ring = &work->ring;
+    const struct fqt_planar_filters filters = {
+        .planes = ring->channels == 1u ? ring->planes : fqt_ring_planes(ring, i),
+        .weights = work->weights + i * work->weight_bytes, .starts = work->starts + i, .count = count,
+        .planes_apart = ring->channels == 1u ? 0u : ring->row.apart, .weights_apart = work->weight_bytes,
+        .first = fqt_ring_first(ring),
+    };
+    fqt_planar_sums(&work->row, &filters, work->acc);
 }
 
-/* Sums of filter f of the group over the ring's rows. */
-static void row_sums(const struct work *work, uint32_t f)
+/* Sums of FQT_PLANES filters from i on. */
+static struct fqt_planar_sums block_sums(const struct work *work, uint32_t i)
 {
-    const struct fqt_planar_filter filter = {(const int16_t *)(const void *)(work->weights + f * work->weight_bytes),
-                                             work->starts[f]};
-    uint32_t first = work->slot == 0 ? 0u : work->g->kernel_h - work->slot; /* the oldest row lies in `slot` */
-    fqt_planar_sums(&work->row, &filter, first, work->acc);
+    row_sums(work, i, FQT_PLANES);
+    return (struct fqt_planar_sums){work->acc, work->acc_pitch, work->g->out_w, work->g->filters};
 }
 
 static void track(struct fqt_layer_state *state, const int32_t *acc, uint32_t n)
@@ -99,44 +94,55 @@ static void track(struct fqt_layer_state *state, const int32_t *acc, uint32_t n)
     }
 }
 
-/* The row's sums, requantized, to `to`. */
-static void row_bytes(const struct work *work, uint8_t *to)
+/* --- forward pass, words --------------------------------------------------------------------------------------------- */
+
+/* The filters from i on, of those that the ring serves, whose first one is `filter`. */
+static void forward_words(const struct work *work, const struct fqt_forward_job *job, uint32_t i, uint32_t filter,
+                          uint32_t oy)
 {
-    const struct fqt_forward_job *job = work->job;
-    const struct fqt_requantization q = {job->by, job->out_zero, job->lowest, job->highest};
+    const struct fqt_geometry *g = work->g;
+    const struct fqt_planar_sums sums = block_sums(work, i);
+    for (uint32_t k = 0; k < FQT_PLANES && job->tracked != NULL; k++) {
+        track(job->tracked, sums.acc + k * sums.pitch, sums.n);
+    }
+    fqt_put_planes(&sums, &work->q, (uint8_t *)job->out + oy * g->out_w * g->filters + filter + i);
+}
+
+/* --- forward pass, filter by filter ---------------------------------------------------------------------------------- */
+
+/* Sums of filter i's row, requantized, to `to`. */
+static void row_bytes(const struct work *work, const struct fqt_forward_job *job, uint32_t i, uint8_t *to)
+{
+    row_sums(work, i, 1u);
     if (job->tracked != NULL) {
         track(job->tracked, work->acc, work->g->out_w);
     }
-    fqt_requantize(&q, work->acc, work->g->out_w, to);
+    fqt_requantize(&work->q, work->acc, work->g->out_w, to);
 }
 
-static void put_row(const struct work *work, uint32_t f, uint32_t oy)
+/* The row of filter i, whose output begins at `at`. */
+static void forward_filter(const struct work *work, const struct fqt_forward_job *job, uint32_t i, uint32_t at)
 {
     const struct fqt_geometry *g = work->g;
-    uint32_t at = oy * g->out_w * g->filters + work->filter + f, filters = g->filters;
-    if (work->job->out_is_int32) {
-        int32_t *out = (int32_t *)work->job->out + at;
-        for (uint32_t ox = 0; ox < g->out_w; ox++, out += filters) {
-            *out = work->acc[ox];
+    if (job->out_is_int32) {
+        row_sums(work, i, 1u);
+        for (uint32_t ox = 0; ox < g->out_w; ox++) {
+            ((int32_t *)job->out)[at + ox * g->filters] = work->acc[ox];
         }
         return;
     }
-    row_bytes(work, work->bytes);
-    uint8_t *out = (uint8_t *)work->job->out + at;
-    const uint8_t *from = work->bytes, *end = from + g->out_w;
-#pragma GCC unroll 4
-    for (; from != end; out += filters) {
-        *out = *from++;
+    row_bytes(work, job, i, work->bytes);
+    for (uint32_t ox = 0; ox < g->out_w; ox++) {
+        ((uint8_t *)job->out)[at + ox * g->filters] = work->bytes[ox];
     }
 }
 
 /* The largest of two by two bytes of two rows, the first of equal ones; and its place. */
-static void put_pooled(const struct work *work, uint32_t f, uint32_t oy)
+static void put_pooled(const struct work *work, const struct fqt_forward_job *job, const uint8_t *upper, uint32_t at)
 {
     const struct fqt_geometry *g = work->g;
-    const uint8_t *upper = work->upper + f * rounded_up(g->out_w), *lower = work->bytes;
-    uint32_t at = oy / 2u * (g->out_w / 2u) * g->filters + work->filter + f;
-    uint8_t *out = work->job->out;
+    const uint8_t *lower = work->bytes;
+    uint8_t *out = job->out;
     for (uint32_t left = g->out_w / 2u; left != 0; left--, upper += 2, lower += 2, at += g->filters) {
         uint32_t best = upper[0], place = 0;
         if (upper[1] > best) {
@@ -152,47 +158,117 @@ static void put_pooled(const struct work *work, uint32_t f, uint32_t oy)
             place = 3u;
         }
         uint32_t shift = 2u * (at & 3u);
-        uint8_t *word = &work->job->argmax[at >> 2];
+        uint8_t *word = &job->argmax[at >> 2];
         out[at] = (uint8_t)best;
         *word = (uint8_t)((*word & ~(3u << shift)) | place << shift);
     }
 }
 
-static void forward_row(struct work *work, uint32_t oy)
+/* --- forward pass ------------------------------------------------------------------------------------------------------ */
+
+static void forward_row(struct work *work, const struct fqt_forward_job *job, uint32_t filter, uint32_t oy)
 {
-    load_rows(work, oy);
-    for (uint32_t f = 0; f < work->g->group_filters; f++) {
-        row_sums(work, f);
-        put_row(work, f, oy);
+    const struct fqt_geometry *g = work->g;
+    uint32_t n = work->ring.channels * g->group_filters;
+    bool words = work->words;
+    fqt_ring_load(&work->ring, oy);
+    for (uint32_t i = 0; i < n; i += words ? FQT_PLANES : 1u) {
+        if (words) {
+            forward_words(work, job, i, filter, oy);
+        } else {
+            forward_filter(work, job, i, oy * g->out_w * g->filters + filter + i);
+        }
     }
 }
 
-static void forward_pooled_rows(struct work *work, uint32_t oy)
+static void forward_pooled_rows(struct work *work, const struct fqt_forward_job *job, uint32_t filter, uint32_t oy)
 {
-    load_rows(work, oy);
-    for (uint32_t f = 0; f < work->g->group_filters; f++) {
-        row_sums(work, f);
-        row_bytes(work, work->upper + f * rounded_up(work->g->out_w));
+    const struct fqt_geometry *g = work->g;
+    uint32_t at = oy / 2u * (g->out_w / 2u) * g->filters + filter, n = g->group_filters;
+    for (uint32_t i = 0; i < n; i++) {
+        fqt_ring_load(&work->ring, oy);
+        row_bytes(work, job, i, work->upper + i * rounded_up(g->out_w));
     }
-    load_rows(work, oy + 1u);
-    for (uint32_t f = 0; f < work->g->group_filters; f++) {
-        row_sums(work, f);
-        row_bytes(work, work->bytes);
-        put_pooled(work, f, oy);
+    for (uint32_t i = 0; i < n; i++) {
+        fqt_ring_load(&work->ring, oy + 1u);
+        row_bytes(work, job, i, work->bytes);
+        put_pooled(work, job, work->upper + i * rounded_up(g->out_w), at + i);
     }
 }
 
 void fqt_planar_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job)
 {
-    struct work work = work_of(g, job);
-    for (uint32_t f = 0, channel = 0; f < g->filters; f += g->group_filters, channel++) {
-        begin_group(&work, f, channel);
+    struct work work = work_of(g, job->scratch, job->x_zero, job->weight_zero);
+    uint32_t n = work.ring.channels * g->group_filters;
+    work.words = has_words(g) && !job->out_is_int32;
+    work.q = (struct fqt_requantization){job->by, job->out_zero, job->lowest, job->highest};
+    for (uint32_t filter = 0, channel = 0; filter < g->filters; filter += n, channel += work.ring.channels) {
+        fqt_ring_begin(&work.ring, job->x + channel);
+        for (uint32_t i = 0; i < n; i++) {
+            begin_filter(&work, i, job->bias[filter + i], job->weights + (filter + i) * g->stored, 1);
+        }
         for (uint32_t oy = 0; oy < g->out_h; oy += g->pool) {
             if (g->pool == 2u) {
-                forward_pooled_rows(&work, oy);
+                forward_pooled_rows(&work, job, filter, oy);
             } else {
-                forward_row(&work, oy);
+                forward_row(&work, job, filter, oy);
             }
         }
     }
+}
+
+/* --- error ------------------------------------------------------------------------------------------------------------- */
+
+/* The layer from its errors to its input. */
+static struct fqt_geometry turned_around(const struct fqt_geometry *g)
+{
+    struct fqt_geometry turned = *g;
+    turned.h = g->out_h;
+    turned.w = g->out_w;
+    turned.out_h = g->h;
+    turned.out_w = g->w;
+    turned.pad_top = g->kernel_h - 1u - g->pad_top;
+    turned.pad_left = g->kernel_w - 1u - g->pad_left;
+    return turned;
+}
+
+uint64_t fqt_planar_error_bytes(const struct fqt_geometry *g)
+{
+    const struct fqt_geometry turned = turned_around(g);
+    return fqt_planar_bytes(&turned);
+}
+
+/* Whether the selection has `filter`; *i is behind those that are smaller. */
+static bool has(const struct fqt_selection *selection, uint32_t *i, uint32_t filter)
+{
+    while (*i < selection->n && fqt_selected(selection, *i) < filter) {
+        (*i)++;
+    }
+    return *i < selection->n && fqt_selected(selection, *i) == filter;
+}
+
+int32_t fqt_planar_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job)
+{
+    const struct fqt_geometry turned = turned_around(g);
+    struct work work = work_of(&turned, job->scratch, FQT_ERROR_ZERO, job->weight_zero);
+    uint8_t zero = (uint8_t)job->weight_zero;
+    uint32_t at_selection = 0;
+    int32_t largest = 0;
+    for (uint32_t channel = 0; channel < g->c; channel += FQT_PLANES) {
+        fqt_ring_begin(&work.ring, job->error + channel);
+        for (uint32_t i = 0; i < FQT_PLANES; i++) {
+            bool selected = has(&job->selection, &at_selection, channel + i);
+            const uint8_t *last = job->weights + (channel + i) * g->stored + g->taps - 1u;
+            begin_filter(&work, i, 0, selected ? last : &zero, selected ? -1 : 0);
+        }
+        for (uint32_t y = 0; y < g->h; y++) {
+            uint32_t at = y * g->w * g->c + channel;
+            const struct fqt_masked to = {job->by, job->mask, job->x + at, job->error_in + at};
+            fqt_ring_load(&work.ring, y);
+            const struct fqt_planar_sums sums = block_sums(&work, 0);
+            int32_t magnitude = fqt_put_plane_errors(&sums, &to, job->tracking);
+            largest = magnitude > largest ? magnitude : largest;
+        }
+    }
+    return largest;
 }

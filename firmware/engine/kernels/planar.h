@@ -1,20 +1,61 @@
-/* Forward pass where a group has one input channel: depthwise convolutions, and a first layer of grey images. A channel's rows
- * are spread out as planes, with the padding in place, which serve all filters of the group. Contract of
- * fqt_convolution_forward; scratch of fqt_planar_bytes. */
+/* Layers whose groups have one input channel: depthwise convolutions, and a first layer of grey images. A channel's rows
+ * are spread out as planes, with the padding in place, which serve all filters of the group; of depthwise layers four
+ * channels at once, whose bytes are a word. */
 #ifndef FQT_PLANAR_H
 #define FQT_PLANAR_H
 
 #include "convolution.h"
+#include "dense.h"
+#include "planar_ring.h"
 
 static inline bool fqt_is_planar(const struct fqt_geometry *g)
 {
     return g->group_channels == 1u && g->kernel_h * g->kernel_w > 1u && g->kernel_h >= g->stride_h;
 }
 
-/* A ring of KH planes of W + KW + stride_w + 2 words; a row of sums; a row of bytes, behind a fused pool one for each of a
- * group's filters besides; their weights, 2 KH - 1 rows of KW + 1 halfwords, and what their sums begin with. */
-uint64_t fqt_planar_bytes(const struct fqt_geometry *g);
+/* Share of errors, in 1/256, from which the kernels of depthwise layers below are taken. */
+#if FQT_ARMV6M
+#define FQT_PLANAR_SHARE 24u
+#else
+#define FQT_PLANAR_SHARE 12u
+#endif
 
+/* Whether fqt_planar_gradient knows the layer; fqt_planar_error. */
+static inline bool fqt_has_planar_gradient(const struct fqt_geometry *g)
+{
+    return fqt_is_planar(g) && g->group_filters == 1u && (g->filters & 3u) == 0 && g->pool == 1u;
+}
+
+static inline bool fqt_has_planar_error(const struct fqt_geometry *g)
+{
+    return fqt_has_planar_gradient(g) && g->stride_h * g->stride_w == 1u && g->pad_top < g->kernel_h &&
+           g->pad_left < g->kernel_w;
+}
+
+/* Contract of fqt_convolution_forward. Scratch: KH planes of (OW + 3) stride_w + KW + 2 words, less one if odd, for 1 or
+ * 4 channels; 4 rows of sums; a row of bytes, behind a fused pool one for each of a group's filters besides; weights of the
+ * filters that the planes serve, 2 KH - 1 rows of KW + 1 halfwords, and what their sums begin with. */
+uint64_t fqt_planar_bytes(const struct fqt_geometry *g);
 void fqt_planar_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job);
+
+/* Contract of fqt_dense_error. */
+uint64_t fqt_planar_error_bytes(const struct fqt_geometry *g);
+int32_t fqt_planar_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job);
+
+/* Gradients as of fqt_dense_gradient of a block: the filters from first_filter on, FQT_PLANES of them. The job's selection is
+ * not looked at. */
+struct fqt_planar_work {
+    struct fqt_ring ring;
+    struct fqt_plane_row error_row;
+    uint8_t *errors;     /* FQT_PLANES planes */
+    int32_t *rows;       /* (FQT_PLANES, stored) */
+    int32_t *sums;       /* (FQT_PLANES) */
+    uint32_t *offsets;   /* of the planes in the ring, one after the other, and again but for the last */
+};
+
+uint64_t fqt_planar_gradient_bytes(const struct fqt_geometry *g);
+struct fqt_planar_work fqt_begin_planar_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job);
+struct fqt_dense_gradient fqt_planar_gradient(struct fqt_planar_work *work, const struct fqt_dense_gradient_job *job,
+                                              uint32_t first_filter);
 
 #endif

@@ -4,10 +4,18 @@
 
 #if FQT_ARMV6M
 
-/* From the right, so that a cell's neighbour is there when it is put. */
-void fqt_fill_plane(void *plane, const struct fqt_plane_row *row, uint32_t stride)
+void fqt_clear_planes(void *planes, uint32_t n_cells, uint8_t zero)
 {
-    uint32_t *begin = plane, *to = begin + row->cells, zero = row->x_zero, both = zero | zero << 16, pitch = row->pitch;
+    (void)planes; /* each row writes its padding, which has a half of a cell beside it */
+    (void)n_cells;
+    (void)zero;
+}
+
+/* From the right, so that a cell's neighbour is there when it is put. */
+void fqt_fill_plane(void *plane, const struct fqt_plane_row *row)
+{
+    uint32_t stride = row->stride;
+    uint32_t *begin = plane, *to = begin + row->cells, zero = row->zero, both = zero | zero << 16, pitch = row->pitch;
     uint32_t n = row->from != NULL ? row->n : 0u, before = row->from != NULL ? row->before : 0u;
     const uint8_t *from = row->from + n * pitch;
     for (uint32_t *end = begin + before + n; to != end;) {
@@ -29,24 +37,19 @@ void fqt_fill_plane(void *plane, const struct fqt_plane_row *row, uint32_t strid
     }
 }
 
-uint32_t fqt_planar_pitch(uint32_t columns)
-{
-    return columns;
-}
-
 /* Bytes as they are. */
-int32_t fqt_lay_out_weights(int16_t *to, const uint8_t *weights, uint32_t rows, uint32_t columns, int32_t zero,
+int32_t fqt_lay_out_weights(int16_t *to, const uint8_t *weights, const struct fqt_geometry *g, int32_t step, int32_t zero,
                             int32_t x_zero)
 {
     uint8_t *bytes = (uint8_t *)to;
-    uint32_t n = rows * columns;
+    uint32_t n = g->kernel_h * g->kernel_w;
     int32_t sum = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        bytes[i] = weights[i];
-        sum += weights[i] - zero;
+    for (uint32_t i = 0; i < n; i++, weights += step) {
+        bytes[i] = *weights;
+        sum += *weights - zero;
     }
-    for (uint32_t i = 0; i < n - columns; i++) {
-        bytes[n + i] = weights[i];
+    for (uint32_t i = 0; i < n - g->kernel_w; i++) {
+        bytes[n + i] = bytes[i];
     }
     return -x_zero * sum;
 }
@@ -139,20 +142,98 @@ static __attribute__((noinline)) void sums_3x3(const uint8_t *planes, uint32_t p
                      : "r5", "r6", "r7", "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
-void fqt_planar_sums(const struct fqt_planar_row *row, const struct fqt_planar_filter *f, uint32_t first, int32_t *acc)
+static void filter_sums(const struct fqt_planar_row *row, const uint8_t *w, const uint8_t *plane, int32_t start, int32_t *acc)
 {
-    const uint8_t *w = (const uint8_t *)f->weights + first * row->columns, *plane = row->planes;
     uint32_t step = 8u * row->stride, pairs = (row->n + 1u) / 2u;
     if (row->rows == 3u && row->columns == 3u) {
-        const struct loop loop = {step, (uint32_t)(uintptr_t)plane + pairs * step, f->start, row->weight_zero};
+        const struct loop loop = {step, (uint32_t)(uintptr_t)plane + pairs * step, start, row->weight_zero};
         sums_3x3(plane, row->pitch, w, &loop, acc);
         return;
     }
     for (; pairs != 0; pairs--, plane += step, acc += 2) {
         struct sums s = sums_of_two(row, w, plane);
-        acc[0] = f->start + (int32_t)(s.f - (s.h << 16)) - row->weight_zero * (int32_t)(s.x & 0xFFFFu);
-        acc[1] = f->start + (int32_t)s.h - row->weight_zero * (int32_t)(s.x >> 16);
+        acc[0] = start + (int32_t)(s.f - (s.h << 16)) - row->weight_zero * (int32_t)(s.x & 0xFFFFu);
+        acc[1] = start + (int32_t)s.h - row->weight_zero * (int32_t)(s.x >> 16);
     }
+}
+
+void fqt_planar_sums(const struct fqt_planar_row *row, const struct fqt_planar_filters *f, int32_t *acc)
+{
+    const uint8_t *w = f->weights + f->first * row->columns, *plane = f->planes;
+    for (uint32_t k = 0; k < f->count; k++, w += f->weights_apart, plane += f->planes_apart) {
+        filter_sums(row, w, plane, f->starts[k], acc);
+        acc += (row->n + 3u) & ~3u;
+    }
+}
+
+void fqt_fill_planes(void *planes, const struct fqt_plane_row *row)
+{
+    struct fqt_plane_row channel = *row;
+    for (uint32_t k = 0; k < FQT_PLANES; k++) {
+        fqt_fill_plane((uint8_t *)planes + k * row->apart, &channel);
+        channel.from = row->from != NULL ? channel.from + 1 : NULL;
+    }
+}
+
+/* As words. */
+void fqt_fill_errors(void *planes, const struct fqt_plane_row *row, int32_t *sums)
+{
+    for (uint32_t k = 0; k < FQT_PLANES; k++) {
+        int32_t *to = (int32_t *)(void *)((uint8_t *)planes + k * row->apart), sum = sums[k];
+        const uint8_t *from = row->from + k;
+        for (int32_t *end = to + row->n; to != end; from += row->pitch) {
+            int32_t e = *from - FQT_ERROR_ZERO;
+            *to++ = e;
+            sum += e;
+        }
+        sums[k] = sum;
+    }
+}
+
+void fqt_planar_gradients(const struct fqt_planar_gradient *g, int32_t *acc)
+{
+    for (uint32_t k = 0; k < FQT_PLANES; k++, acc += g->acc_pitch) {
+        const int32_t *errors = (const int32_t *)(const void *)(g->errors + k * g->errors_apart);
+        for (uint32_t ky = 0; ky < g->rows; ky++) {
+            const uint32_t *x = (const uint32_t *)(const void *)(g->x + k * g->x_apart + g->offsets[ky]);
+            for (uint32_t kx = 0; kx < g->columns; kx++) {
+                int32_t sum = acc[ky * g->columns + kx];
+                for (uint32_t i = 0; i < g->n; i++) {
+                    sum += errors[i] * (int32_t)(x[i * g->stride + kx] & 0xFFFFu);
+                }
+                acc[ky * g->columns + kx] = sum;
+            }
+        }
+    }
+}
+
+/* The sums of a pixel. */
+static void gather(const struct fqt_planar_sums *sums, uint32_t i, int32_t acc[FQT_PLANES])
+{
+    for (uint32_t k = 0; k < FQT_PLANES; k++) {
+        acc[k] = sums->acc[k * sums->pitch + i];
+    }
+}
+
+void fqt_put_planes(const struct fqt_planar_sums *sums, const struct fqt_requantization *q, uint8_t *out)
+{
+    int32_t acc[FQT_PLANES];
+    for (uint32_t i = 0; i < sums->n; i++) {
+        gather(sums, i, acc);
+        fqt_requantize(q, acc, FQT_PLANES, out + i * sums->apart);
+    }
+}
+
+int32_t fqt_put_plane_errors(const struct fqt_planar_sums *sums, const struct fqt_masked *to, bool tracking)
+{
+    int32_t acc[FQT_PLANES], largest = 0;
+    for (uint32_t i = 0; i < sums->n; i++) {
+        const struct fqt_masked pixel = {to->by, to->mask, to->x + i * sums->apart, to->out + i * sums->apart};
+        gather(sums, i, acc);
+        int32_t magnitude = fqt_finish_errors(&pixel, acc, FQT_PLANES, tracking);
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
 }
 
 #endif

@@ -374,10 +374,21 @@ def _planar_bytes(layer: Layer) -> int:
         return 0
     filters = layer.filters // layer.groups
     out_w = layer.out_shape[1] * (2 if layer.pooled else 1)
-    planes = 4 * rows * (layer.in_shape[1] + columns + stride_w + 2)
+    channels = 4 if filters == 1 and layer.filters % 4 == 0 and not layer.pooled else 1
+    padded_w = -(-out_w // 4) * 4
+    planes = 4 * channels * rows * (((padded_w - 1) * stride_w + columns + 2) // 2 * 2)
     byte_rows = 1 + (filters if layer.pooled else 0)
     weights = -(-(2 * rows - 1) * 2 * (columns + 1) // 4) * 4 + 4
-    return planes + 4 * (out_w + 1) + byte_rows * (-(-out_w // 4) * 4) + filters * weights
+    return planes + (16 + byte_rows) * padded_w + channels * filters * weights
+
+
+def _planar_gradient_bytes(layer: Layer, stored: int) -> int:
+    """Return what `fqt_planar_gradient_bytes` asks for, of a depthwise layer; the error takes less."""
+    if layer.groups != layer.filters or layer.filters % 4 != 0 or _planar_bytes(layer) == 0 or layer.pooled:
+        return 0
+    (rows, columns), windows = layer.kernel, -(-layer.out_shape[1] // 4) * 4
+    ring = 16 * rows * (((windows - 1) * layer.stride[1] + columns + 2) // 2 * 2)
+    return ring + 16 * (windows + 2 + stored + 1) + 4 * (2 * rows - 1)
 
 
 def dense_scratch_bytes(layer: Layer) -> int:
@@ -385,9 +396,11 @@ def dense_scratch_bytes(layer: Layer) -> int:
 
     With less they take fewer filters, channels or windows at a time; the dense ones may be left out.
     """
-    if not layer.has_weights or layer.is_float or layer.groups > 1 or layer.train == "none":
+    if not layer.has_weights or layer.is_float or layer.train == "none":
         return 0
     stored = -layer.taps % 4 + layer.taps
+    if layer.groups > 1:
+        return _planar_gradient_bytes(layer, stored)
     if layer.type == LayerType.FULLY_CONNECTED:
         return 8 * layer.filters + 16
     if layer.pooled:
