@@ -3,6 +3,7 @@
 #include "rows.h"
 
 #include "dot_v6m.h"
+#include "scale_v6m.h"
 
 #if FQT_ARMV6M
 
@@ -117,64 +118,24 @@ void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *wi
     }
 }
 
-/* What becomes of a sum: clamp(zero + (acc*m + half) >> S, lowest, highest) = lowest + clamp(v, 0, span), where
- * v = ((acc >> 16)*m + ((acc & 0xFFFF)*m >> 16) + added) >> shift. */
-struct scale {
-    int32_t m, shift, added;
-    uint32_t span, lowest;
-};
-
-static struct scale scale_of(struct fqt_multiplier by, int32_t zero, int32_t lowest, int32_t highest)
-{
-    int32_t shift = by.shift - 16;
-    int32_t added = ((1 << shift) >> 1) + (zero - lowest) * (1 << shift);
-    return (struct scale){by.m, shift, added, (uint32_t)(highest - lowest), (uint32_t)lowest};
-}
-
-/* 11 instructions, 15 where it is clamped. */
-static inline uint32_t scaled(struct scale s, int32_t acc)
-{
-    uint32_t t;
-    __asm__(".syntax unified\n\t"
-            "uxth %[t], %[acc]\n\t"
-            "asrs %[acc], %[acc], #16\n\t"
-            "muls %[t], %[m]\n\t"
-            "muls %[acc], %[m]\n\t"
-            "lsrs %[t], %[t], #16\n\t"
-            "adds %[acc], %[acc], %[t]\n\t"
-            "add %[acc], %[added]\n\t"
-            "asrs %[acc], %[shift]\n\t"
-            "cmp %[acc], %[span]\n\t"
-            "bls 1f\n\t"
-            "mvns %[t], %[acc]\n\t"
-            "asrs %[t], %[t], #31\n\t" /* 0 below, else all ones */
-            "mov %[acc], %[span]\n\t"
-            "ands %[acc], %[t]\n"
-            "1:"
-            : [acc] "+l"(acc), [t] "=&l"(t)
-            : [m] "l"(s.m), [shift] "l"(s.shift), [added] "h"(s.added), [span] "h"(s.span)
-            : "cc");
-    return (uint32_t)acc + s.lowest;
-}
-
 void fqt_requantize(const struct fqt_requantization *q, const int32_t *acc, uint32_t n, uint8_t *out)
 {
-    const struct scale s = scale_of(q->by, q->zero, q->lowest, q->highest);
+    const struct fqt_scale s = fqt_scale_of(q->by, q->zero, q->lowest, q->highest);
     for (uint32_t i = 0; i < n; i++) {
-        out[i] = (uint8_t)scaled(s, acc[i]);
+        out[i] = (uint8_t)fqt_scaled(s, acc[i]);
     }
 }
 
 int32_t fqt_finish_errors(const struct fqt_masked *to, const int32_t *acc, uint32_t n, bool tracking)
 {
-    const struct scale s = scale_of(to->by, FQT_ERROR_ZERO, 0, 255);
+    const struct fqt_scale s = fqt_scale_of(to->by, FQT_ERROR_ZERO, 0, 255);
     const uint8_t *x = to->x;
     uint8_t *out = to->out;
     uint32_t first = (uint32_t)(to->mask.low + 1), shown = (uint32_t)(to->mask.high - to->mask.low - 1);
     int32_t largest = 0;
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < n; i++) { /* fqt_hides, in one comparison */
-        out[i] = (uint8_t)(x[i] - first < shown ? scaled(s, acc[i]) : FQT_ERROR_ZERO);
+        out[i] = (uint8_t)(x[i] - first < shown ? fqt_scaled(s, acc[i]) : FQT_ERROR_ZERO);
     }
     for (uint32_t i = 0; i < n && tracking; i++) {
         int32_t magnitude = acc[i] < 0 ? -acc[i] : acc[i];
@@ -194,7 +155,7 @@ struct loop {
     int32_t correction0, correction1; /* 20, 24 */
     uint8_t *first, *second;          /* 28, 32 */
     uint32_t left;                    /* 36: pairs of rows, not 0 */
-    struct scale scale;               /* 40 */
+    struct fqt_scale scale;               /* 40 */
     const uint8_t *x0, *x1;           /* 60, 64 */
     int32_t mask_low;                 /* 68 */
 };
@@ -212,7 +173,7 @@ struct loop {
     "subs r1, r1, r5\n\t"                                                                                           \
     "mov " h ", r1\n\t"
 
-/* r1 = clamp(v, 0, span) as of `scaled`; m, shift, added, span in r2 to r5. */
+/* r1 = clamp(v, 0, span) as of fqt_scaled; m, shift, added, span in r2 to r5. */
 #define SCALE(sum)                                                                                                  \
     "mov r1, " sum "\n\t"                                                                                           \
     "uxth r7, r1\n\t"                                                                                               \
@@ -327,7 +288,7 @@ static __attribute__((noinline)) void put_errors(struct loop *l)
                      : EVERYTHING);
 }
 
-static struct loop loop_of(const struct cursor *c, struct scale scale)
+static struct loop loop_of(const struct cursor *c, struct fqt_scale scale)
 {
     return (struct loop){.pairs = c->pairs, .end = c->pairs + c->n, .weights = c->weights, .n = c->n, .starts = c->starts,
                          .correction0 = c->correction0, .correction1 = c->correction1, .left = c->left / 2u,
@@ -348,7 +309,7 @@ static struct fqt_dots last_row(const struct loop *l, struct cursor *c)
 void fqt_multiply_rows_to_bytes(const struct fqt_rows *rows, const struct fqt_windows *windows,
                                 const struct fqt_requantization *q, uint8_t *first, uint8_t *second)
 {
-    const struct scale s = scale_of(q->by, q->zero, q->lowest, q->highest);
+    const struct fqt_scale s = fqt_scale_of(q->by, q->zero, q->lowest, q->highest);
     struct cursor c = cursor_of(rows, windows);
     struct loop loop = loop_of(&c, s);
     loop.first = first;
@@ -358,14 +319,14 @@ void fqt_multiply_rows_to_bytes(const struct fqt_rows *rows, const struct fqt_wi
     }
     if ((c.left & 1u) != 0) {
         struct fqt_dots d = last_row(&loop, &c);
-        *loop.first = (uint8_t)scaled(s, d.a0);
-        *loop.second = (uint8_t)scaled(s, d.a1);
+        *loop.first = (uint8_t)fqt_scaled(s, d.a0);
+        *loop.second = (uint8_t)fqt_scaled(s, d.a1);
     }
 }
 
-static uint8_t error_of(struct scale s, struct fqt_mask mask, uint8_t x, int32_t acc)
+static uint8_t error_of(struct fqt_scale s, struct fqt_mask mask, uint8_t x, int32_t acc)
 {
-    return (uint8_t)(fqt_hides(mask, x) ? FQT_ERROR_ZERO : scaled(s, acc));
+    return (uint8_t)(fqt_hides(mask, x) ? FQT_ERROR_ZERO : fqt_scaled(s, acc));
 }
 
 /* put_errors looks at the mask's lower bound only. */
@@ -379,7 +340,7 @@ static void hide_high(const struct fqt_masked *to, uint32_t n)
 void fqt_multiply_rows_to_errors(const struct fqt_rows *rows, const struct fqt_windows *windows,
                                  const struct fqt_masked *first, const struct fqt_masked *second)
 {
-    const struct scale s = scale_of(first->by, FQT_ERROR_ZERO, 0, 255);
+    const struct fqt_scale s = fqt_scale_of(first->by, FQT_ERROR_ZERO, 0, 255);
     struct cursor c = cursor_of(rows, windows);
     struct loop loop = loop_of(&c, s);
     loop.first = first->out;
