@@ -184,11 +184,15 @@ class Shape:
         """Errors of the layer's output."""
         return self.out[0] // self.pool * (self.out[1] // self.pool) * self.filters
 
-    def scratch_bytes(self) -> int:
-        """Return what fqt_scratch_bytes asks for: forward pass and the kernels that skip zeros."""
+    def scratch_bytes(self, gradient: bool = False, error: bool = False) -> int:
+        """Return what fqt_scratch_bytes asks for: the forward pass, and the kernels that skip zeros."""
+        forward = self._planar_bytes() or 6 * self.stored + 4 * (self.filters // self.groups)
         ring_rows = self.kernel[0] + (self.stride[0] if self.pool == 2 else 0)
-        windows = 6 * self.stored + max(4 * (self.filters // self.groups), 84)
-        return max(windows, 4 * ring_rows * self.w * self.c, self._planar_bytes())
+        return max(
+            forward,
+            6 * self.stored + 84 if gradient else 0,
+            4 * ring_rows * self.w * self.c if error else 0,
+        )
 
     def _planar_bytes(self) -> int:
         """Return what fqt_planar_bytes asks for, of a group with one channel."""

@@ -54,9 +54,9 @@ def _call(kernel: Kernel, shape: Shape, density: float) -> Call:
     numbers = {"weight_zero": 128, "highest": 255, "m": 20000, "shift": 28, "mask_low": 0, "mask_high": 256}
     scratch, out = {
         Kernel.FORWARD: (shape.scratch_bytes(), shape.errors),
-        Kernel.GRADIENT_SPARSE: (shape.scratch_bytes(), 4 * shape.filters * shape.stored),
+        Kernel.GRADIENT_SPARSE: (shape.scratch_bytes(gradient=True), 4 * shape.filters * shape.stored),
         Kernel.GRADIENT_DENSE: (shape.dense_gradient_bytes(shape.filters), 0),
-        Kernel.ERROR_SPARSE: (shape.scratch_bytes(), shape.h * shape.w * shape.c),
+        Kernel.ERROR_SPARSE: (shape.scratch_bytes(error=True), shape.h * shape.w * shape.c),
         Kernel.ERROR_DENSE: (shape.dense_error_bytes(_CHANNELS_AT_ONCE), shape.h * shape.w * shape.c),
         Kernel.GRADIENT_PLANAR: (shape.planar_gradient_bytes(), 4 * shape.filters * shape.stored),
         Kernel.ERROR_PLANAR: (shape.planar_error_bytes(), shape.h * shape.w * shape.c),

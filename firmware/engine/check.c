@@ -155,6 +155,30 @@ static bool folded_bias_good(const struct fqt_net *net, uint32_t tensor, uint32_
     return true;
 }
 
+static bool apart(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
+{
+    return a + a_bytes <= b || b + b_bytes <= a;
+}
+
+/* Kernels keep pointers in the scratch: nothing that they write for the layer may lie there. Other layers' maps may, and
+ * what else a layer has, state_exclusive keeps apart from everything. */
+static bool scratch_good(const struct fqt_net *net, const struct image_layer *layer, uint64_t bytes)
+{
+    const uint16_t others[] = {layer->in, layer->out, layer->error_in, layer->error_out, layer->argmax};
+    if (!in_arena(net, layer->scratch, IMAGE_I32, bytes)) {
+        return false;
+    }
+    const struct image_tensor *scratch = &net->tensors[layer->scratch];
+    for (uint32_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        const struct image_tensor *t = others[i] < net->header->n_tensors ? &net->tensors[others[i]] : scratch;
+        if (t != scratch && t->region == scratch->region &&
+            !apart(scratch->offset, scratch->bytes, t->offset, t->bytes)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool integer_weights_good(const struct fqt_net *net, const struct image_layer *layer)
 {
     struct fqt_geometry g = fqt_geometry_of(net, layer);
@@ -163,8 +187,8 @@ static bool integer_weights_good(const struct fqt_net *net, const struct image_l
     uint8_t plane = layer->plane < net->header->n_tensors ? net->tensors[layer->plane].dtype : (uint8_t)IMAGE_I8;
     bool at_once = plane == IMAGE_I8;
     if (g.stored % 4u != 0 || !folded_bias_good(net, layer->bias_folded, g.filters) ||
-        !in_arena(net, layer->scratch, IMAGE_I32, fqt_scratch_bytes(&g)) || !bounds_good(&g) ||
-        !argmax_good(net, layer)) {
+        !bounds_good(&g) || !argmax_good(net, layer) ||
+        !scratch_good(net, layer, fqt_scratch_bytes(&g, trained, layer->error_in != IMAGE_NONE))) {
         return false;
     }
     if (!trained) {
@@ -337,11 +361,6 @@ static bool layer_good(const struct fqt_net *net, uint32_t index)
 
 /* --- what lasts --------------------------------------------------------------------------------------- */
 
-static bool apart(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
-{
-    return a + a_bytes <= b || b + b_bytes <= a;
-}
-
 /* Whether bytes [offset, offset+bytes) of a region belong to no tensor but `owner`. */
 static bool exclusive(const struct fqt_net *net, uint32_t region, uint64_t offset, uint64_t bytes, uint32_t owner)
 {
@@ -357,7 +376,17 @@ static bool exclusive(const struct fqt_net *net, uint32_t region, uint64_t offse
 static bool is_scratch(const struct fqt_net *net, uint32_t tensor)
 {
     for (uint32_t i = 0; i < net->header->n_layers; i++) {
-        if (net->layers[i].scratch == tensor || net->layers[i].selection == tensor) {
+        if (net->layers[i].scratch == tensor) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_selection(const struct fqt_net *net, uint32_t tensor)
+{
+    for (uint32_t i = 0; i < net->header->n_layers; i++) {
+        if (net->layers[i].selection == tensor) {
             return true;
         }
     }
@@ -385,7 +414,7 @@ static bool has_another_role(const struct fqt_net *net, uint32_t tensor)
     return false;
 }
 
-/* What lives as long as the network shares its bytes with nothing: states, buffers, trained tensors, scratch. */
+/* What lives as long as the network shares its bytes with nothing: states, buffers, trained tensors, selection. */
 static bool state_exclusive(const struct fqt_net *net, uint32_t *detail)
 {
     const struct image_header *h = net->header;
@@ -408,12 +437,12 @@ static bool state_exclusive(const struct fqt_net *net, uint32_t *detail)
     }
     for (uint32_t i = 0; i < h->n_tensors; i++) {
         const struct image_tensor *t = &net->tensors[i];
-        bool scratch = is_scratch(net, i);
+        bool selection = is_selection(net, i);
         *detail = i;
-        if (scratch && has_another_role(net, i)) {
+        if ((selection || is_scratch(net, i)) && has_another_role(net, i)) {
             return false;
         }
-        if (t->region < FQT_MAX_REGIONS && (scratch || (t->flags & IMAGE_TRAINED_STATE) != 0) &&
+        if (t->region < FQT_MAX_REGIONS && (selection || (t->flags & IMAGE_TRAINED_STATE) != 0) &&
             !exclusive(net, t->region, t->offset, t->bytes, i)) {
             return false;
         }

@@ -87,8 +87,9 @@ bool fqt_has_range(const struct fqt_net *net, const struct image_layer *layer);
 /* Geometry of a layer that has weights. */
 struct fqt_geometry fqt_geometry_of(const struct fqt_net *net, const struct image_layer *layer);
 
-/* Bytes of scratch that the kernels need for a uint8 layer of this geometry. */
-uint64_t fqt_scratch_bytes(const struct fqt_geometry *g);
+/* Bytes of scratch that the kernels need for a uint8 layer of this geometry: forward, for the gradient of its weights, and
+ * for the error of its input. */
+uint64_t fqt_scratch_bytes(const struct fqt_geometry *g, bool gradient, bool error);
 
 /* Where a tensor's bytes lie: in its region, in the image, or in the slot of the sample in progress. */
 const void *fqt_tensor_read(const struct fqt_net *net, uint32_t tensor);

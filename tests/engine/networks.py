@@ -198,6 +198,26 @@ def cases(draw: st.DrawFn, n_samples: int = 24) -> Case:
     return Case(network, _training(draw), x, y, n_classes, seed, quantization)
 
 
+def in_place() -> Case:
+    """Return a case whose frozen depthwise layers take their inputs' place, one after the other."""
+    frozen = {"train": "none", "padding": "same"}
+    layers: list[dict[str, Any]] = [
+        {"type": "conv2d", "filters": 6, "kernel": 1, "activation": "relu6", **frozen},
+        {"type": "depthwise_conv2d", "activation": "relu6", **frozen},
+        {"type": "depthwise_conv2d", "kernel": [2, 4], "activation": "linear", "name": "skipped", **frozen},
+        {"type": "conv2d", "filters": 6, "kernel": 1, "activation": "linear", **frozen},
+        {"type": "add", "with": "skipped"},
+        {"type": "depthwise_conv2d", "kernel": [1, 3], "activation": "relu", "train": "bias"},
+        {"type": "conv2d", "filters": 5, "stride": 2},
+        {"type": "fully_connected", "units": 3, "activation": "linear"},
+    ]
+    rng = np.random.default_rng(6)
+    x, y = rng.integers(0, 256, (12, 7, 9, 3)).astype(np.uint8), rng.integers(0, 3, 12).astype(np.uint16)
+    return Case(
+        NetworkSpec.model_validate({"layers": layers}), TrainingSpec(batch=1), x, y, 3, 4, (1 / 255, 0)
+    )
+
+
 def between_windows() -> Case:
     """Return a case whose strides leave inputs that no window covers, above and beside those that one does."""
     layers = [

@@ -139,7 +139,7 @@ def _gradient(call: Call, dense: bool, spare_bytes: int = 0) -> Call:
         call,
         kernel=Kernel.GRADIENT_SPARSE,
         out_bytes=size,
-        scratch_bytes=call.shape.scratch_bytes() + spare_bytes,
+        scratch_bytes=call.shape.scratch_bytes(gradient=True) + spare_bytes,
     )
 
 
@@ -197,7 +197,7 @@ def test_dense_gradients_are_those_of_the_kernel_that_skips_zeros(
 def test_dense_errors_are_those_of_the_kernel_that_skips_zeros(
     host: Callable[[Call], Result], core: OnCore, call: Call, channels: int
 ) -> None:
-    sparse = _error(call, call.shape.scratch_bytes(), dense=False)
+    sparse = _error(call, call.shape.scratch_bytes(error=True), dense=False)
     dense = _error(call, call.shape.dense_error_bytes(channels), dense=True)
     expected = host(sparse)
     for run, variant in ((core, sparse), (host, dense), (core, dense)):
@@ -227,7 +227,7 @@ def test_depthwise_gradients_are_those_of_the_kernel_that_skips_zeros(
 def test_depthwise_errors_are_those_of_the_kernel_that_skips_zeros(
     host: Callable[[Call], Result], core: OnCore, call: Call
 ) -> None:
-    sparse = _error(call, call.shape.scratch_bytes(), dense=False)
+    sparse = _error(call, call.shape.scratch_bytes(error=True), dense=False)
     planar = replace(sparse, kernel=Kernel.ERROR_PLANAR, scratch_bytes=call.shape.planar_error_bytes())
     expected = host(sparse)
     for run in (host, core):
@@ -298,7 +298,7 @@ def _outer_products(draw: st.DrawFn, kernel: Kernel) -> Call:
     tensors: dict[str, NDArray[np.generic]] = {"x": _bytes(rng, shape.c, draw(st.booleans())), "error": error}
     m = draw(st.one_of(st.sampled_from([0, 1, 32767]), st.integers(1 << 14, (1 << 15) - 1)))
     numbers = {"x_zero": draw(st.sampled_from([0, 117, 255])), "m": m, "shift": draw(st.integers(17, 32))}
-    return Call(kernel, shape, tensors, shape.scratch_bytes(), 0, shape.filters, numbers)
+    return Call(kernel, shape, tensors, shape.scratch_bytes(gradient=True), 0, shape.filters, numbers)
 
 
 def _products(call: Call) -> NDArray[np.int64]:

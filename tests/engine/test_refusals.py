@@ -42,6 +42,13 @@ def _patched(offset: int, layout: str, value: float, fix_crc: bool = True) -> by
     return bytes(data)
 
 
+def _moved(tensor: str, to: str) -> bytes:
+    """Return the image with a tensor of layer 0, the trained convolution, where another one of it lies."""
+    image = im.Image.parse(_image())
+    moved, other = (int(image.layers[0][field]) for field in (tensor, to))
+    return _patched(_tensor(moved, "offset"), "<I", int(image.tensors[other]["offset"]))
+
+
 def _tensor(number: int, name: str) -> int:
     return (
         int(im.Image.parse(_image()).header["tensors_offset"])
@@ -88,6 +95,21 @@ def test_each_reason_has_its_code(
     assert engine.status == status
     if detail is not None:
         assert engine.detail == detail
+
+
+@pytest.mark.parametrize(
+    ("tensor", "to", "status"),
+    [
+        ("out", "scratch", 10),
+        ("error_out", "scratch", 10),
+        ("scratch", "weights", 9),
+        ("scratch", "bias_step", 9),
+    ],
+)
+def test_what_a_kernel_writes_is_kept_from_what_it_reads_addresses_in(
+    engine_library: ctypes.CDLL, tensor: str, to: str, status: int
+) -> None:
+    assert Engine(engine_library, _moved(tensor, to)).status == status
 
 
 def test_an_arena_too_small_says_by_how_many_bytes(engine_library: ctypes.CDLL) -> None:

@@ -17,9 +17,9 @@ _DECODER = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.C
 
 # Table 3-1: one cycle each, spelled as many times as the table has operands of its own kind.
 _SINGLE = """
-movs r0, #1; mov r0, r1; movw r0, #4660; mvn r0, r1; add r0, r1, r2; adds r0, #1; addw r0, r1, #5
-adc r0, r1, r2; adr r0, .+4; sub r0, r1, r2; subs r0, #1; subw r0, r1, #5; sbc r0, r1, r2; rsb r0, r1, #0
-mul r0, r1, r2; mla r0, r1, r2, r3; mls r0, r1, r2, r3; smull r0, r1, r2, r3; umull r0, r1, r2, r3
+movs r0, #1; mov r0, r1; movw r0, #4660; mvn r0, r1; mvns r0, r1; add r0, r1, r2; adds r0, #1
+addw r0, r1, #5; adc r0, r1, r2; adr r0, .+4; sub r0, r1, r2; subs r0, #1; subw r0, r1, #5; sbc r0, r1, r2
+rsb r0, r1, #0; mul r0, r1, r2; mla r0, r1, r2, r3; mls r0, r1, r2, r3; smull r0, r1, r2, r3; umull r0, r1, r2, r3
 smlal r0, r1, r2, r3; umlal r0, r1, r2, r3; ssat r0, #8, r1; usat r0, #8, r1; cmp r0, r1; cmn r0, r1
 and r0, r1, r2; eor r0, r1, r2; orr r0, r1, r2; bic r0, r1, r2; tst r0, r1; lsl r0, r1, #2; lsr r0, r1, #2
 asr r0, r1, #2; sxth r0, r1; sxtb r0, r1; uxth r0, r1; uxtb r0, r1; bfi r0, r1, #2, #3; ubfx r0, r1, #2, #3
@@ -31,6 +31,9 @@ _DSP = """
 sadd16 r0, r1, r2; ssub16 r0, r1, r2; usub8 r0, r1, r2; usada8 r0, r1, r2, r3; ssat16 r0, #12, r1
 sel r0, r1, r2; smlad r0, r1, r2, r3; smlabb r0, r1, r2, r3; smlalbb r0, r1, r2, r3; smmulr r0, r1, r2
 pkhbt r0, r1, r2, lsl #16; pkhtb r0, r1, r2, asr #16; uxtab16 r0, r1, r2; uxtah r0, r1, r2; uxtb16 r0, r1
+qadd16 r0, r1, r2; qsub16 r0, r1, r2; usat16 r0, #12, r1; smulbb r0, r1, r2; smlabt r0, r1, r2, r3
+smlatb r0, r1, r2, r3; smlawb r0, r1, r2, r3; smlawt r0, r1, r2, r3; smlald r0, r1, r2, r3
+smmla r0, r1, r2, r3; smmlar r0, r1, r2, r3
 """.replace("\n", ";")
 # Table 7-1: one cycle each.
 _FLOAT = """
@@ -42,18 +45,21 @@ vcvt.u32.f32 s0, s1; vmov r0, s0; vmov.f32 s0, s1; vmrs APSR_nzcv, fpscr
 _OTHERS = {
     "ldr r0, [r1]": 2, "ldrb r0, [r1]": 2, "ldrh r0, [r1]": 2, "ldrsb r0, [r1]": 2, "ldrsh r0, [r1]": 2,
     "ldrd r0, r1, [r2]": 1 + 2, "strd r0, r1, [r2]": 1 + 2, "ldm r0, {r1, r2, r3}": 1 + 3, "stm r0, {r1, r2}": 1 + 2,
+    "ldmdb r0, {r1, r2, r3}": 1 + 3, "stmdb r0, {r1, r2}": 1 + 2,
     "push {r0, r1, r2, lr}": 1 + 4, "pop {r0, r1}": 1 + 2, "vldr s0, [r0]": 2, "vstr s0, [r0]": 1,
     "vldmia r0, {s0-s3}": 1 + 4, "vstmia r0, {s0-s3}": 1 + 4, "vpush {d8, d9}": 1 + 2 * 2, "vpop {d8}": 1 + 2,
+    "vmla.f32 s0, s1, s2": 3, "vmls.f32 s0, s1, s2": 3, "vnmls.f32 s0, s1, s2": 3,
     "vdiv.f32 s0, s1, s2": 14, "vsqrt.f32 s0, s1": 14, "udiv r0, r1, r2": 7, "mrs r0, primask": 2,
     "b .": 1, "beq .": 1, "bl .": 1, "blx r0": 1, "bx lr": 1, "cbz r0, .+4": 1, "cbnz r0, .+4": 1,
-    "tbh [pc, r0, lsl #1]": 2,
+    "tbb [pc, r0]": 2, "tbh [pc, r0, lsl #1]": 2,
     # 3.3.2, load/store timings
     "str r0, [r1, #4]": 1, "strb r0, [r1]": 1, "strh r0, [r1]": 1, "str r0, [r1, r2]": 2,
     "ldr r0, [r1]; ldr r1, [r2]": 3, "ldr r0, [r1, r2]; str r0, [r3, #20]": 3, "ldr r0, [r1, r2]; str r1, [r3, r2]": 3,
     "ldr r0, [r1, r5]; ldr r1, [r2]; ldr r2, [r3, #4]": 4, "ldr r0, [r1]; ldr r2, [r0]": 4,
     "str r0, [r1]; ldr r2, [r3]": 3, "ldrd r0, r1, [r2]; ldr r3, [r4]": 5,
     "adds r1, #4; ldr r0, [r1]": 4, "adds r1, #4; str r0, [r1]": 3, "add r2, r3; ldr r0, [r1, r2]": 4,
-    "add r2, r3; ldm r2, {r4, r5}": 5, "add r2, r3; ldrd r4, r5, [r2]": 5, "adds r2, #4; ldr r0, [r1]": 3,
+    "add r2, r3; ldm r2, {r4, r5}": 5, "add r2, r3; ldmdb r2, {r4, r5}": 5,
+    "add r2, r3; ldrd r4, r5, [r2]": 5, "adds r2, #4; ldr r0, [r1]": 3,
     "adds r1, #4; nop; ldr r0, [r1]": 4, "cmp r1, #4; ldr r0, [r1]": 3,
 }  # fmt: skip
 _HINTS = {"dsb", "isb", "svc", "wfi"}  # B, B, exception entry, W: no number in the table

@@ -14,9 +14,9 @@ struct fqt_forward_job {
     const uint8_t *x;
     const uint8_t *weights;
     const int32_t *bias;            /* (F) */
-    void *scratch;                  /* 6 * stored + 4 * group_filters bytes, aligned to 4 */
+    void *scratch;                  /* fqt_scratch_bytes, aligned to 4 */
     int32_t x_zero, weight_zero;
-    void *out;                      /* uint8, or int32 if out_is_int32 */
+    void *out;                      /* uint8, or int32 if out_is_int32; may be x, see below */
     uint8_t *argmax;                /* 2 bits an output; NULL = no pool */
     bool out_is_int32;
     struct fqt_multiplier by;
@@ -24,6 +24,8 @@ struct fqt_forward_job {
     struct fqt_layer_state *tracked; /* takes the extremes of acc; NULL = not this time */
 };
 
+/* Where a group is one channel and one filter, more than 1x1, of stride 1, whose y has the shape of x: y may take the place
+ * of x. A channel's row is read before it is written. */
 void fqt_convolution_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job);
 
 /* acc(taps) = sum (e - 128)(x - z_x) of one filter; returns the sum of its errors. */

@@ -13,13 +13,17 @@ static uint32_t ring_rows(const struct fqt_geometry *g)
     return g->kernel_h + (g->pool == 2u ? g->stride_h : 0u);
 }
 
-uint64_t fqt_scratch_bytes(const struct fqt_geometry *g)
+static uint64_t larger(uint64_t a, uint64_t b)
 {
-    uint64_t starts = sizeof(int32_t) * (uint64_t)g->group_filters;
-    uint64_t both = 6u * (uint64_t)g->stored + (starts > FQT_LIST_BYTES ? starts : FQT_LIST_BYTES);
-    uint64_t rows = sizeof(int32_t) * (uint64_t)ring_rows(g) * g->w * g->c;
-    uint64_t most = both > rows ? both : rows, planar = fqt_is_planar(g) ? fqt_planar_bytes(g) : 0u;
-    return most > planar ? most : planar;
+    return a > b ? a : b;
+}
+
+uint64_t fqt_scratch_bytes(const struct fqt_geometry *g, bool gradient, bool error)
+{
+    uint64_t windows = 6u * (uint64_t)g->stored, starts = sizeof(int32_t) * (uint64_t)g->group_filters;
+    uint64_t most = fqt_is_planar(g) ? fqt_planar_bytes(g) : windows + starts;
+    most = gradient ? larger(most, windows + FQT_LIST_BYTES) : most;
+    return error ? larger(most, sizeof(int32_t) * (uint64_t)ring_rows(g) * g->w * g->c) : most;
 }
 
 /* A window, and the ring's slot of the first row that it covers; input row y lies in slot y % ring_rows. */

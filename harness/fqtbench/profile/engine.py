@@ -47,8 +47,12 @@ _CUT: Final = {
     "fqt_settle": Phase.UPDATE,
 }
 
+# Functions that apply a filter's gradient at batch 1, in the backward pass; a fully connected layer's is a product of
+# its input and an error, which fqt_step_outer makes as it goes.
+AT_ONCE: Final = ("fqt_update_at_once", "fqt_step", "fqt_step_outer")
+
 # Functions whose time is of one phase wherever they are called from.
-PHASE_OF: Final = _CUT | {"fqt_update_at_once": Phase.UPDATE}
+PHASE_OF: Final = _CUT | dict.fromkeys(AT_ONCE, Phase.UPDATE)
 
 
 @dataclass(frozen=True)

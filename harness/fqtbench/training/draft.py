@@ -67,14 +67,19 @@ class Draft:
         )  # fmt: skip
         self._output[INPUT], self._errors[INPUT], self._masks[INPUT] = self.input, [], (False, False)
         self._needs_error[INPUT] = self._varies[INPUT] = False
-        needed = max(scratch_bytes(layer) for layer in layers)
-        wanted = max(dense_scratch_bytes(layer) for layer in layers)
-        self.scratch = self._shared("scratch", max(needed, min(wanted, spare_scratch_bytes)))
+        for number, layer in enumerate(layers):
+            self._needs_error[number] = layer.train != "none" or any(
+                self._needs_error[s] for s in layer.sources
+            )
+        self._scratch: dict[int, int] = {}  # layer -> tensor
+        self._add_scratch(spare_scratch_bytes)
         widest = max((layer.filters for layer in layers if layer.train != "none"), default=0)
         each = {im.PartialRule.FULL: 0, im.PartialRule.SAMPLED: 10}.get(
             options.partial, 6
         )  # bytes a structure
-        self.selection = self._shared("selection", each * widest) if each * widest else im.NONE
+        self.selection = im.NONE
+        if each * widest:
+            self.selection = self._shared("selection", each * widest, 0, self.end)
         for number, layer in enumerate(layers):
             self._add_layer(number, layer)
         self._keep_inputs()
@@ -105,9 +110,32 @@ class Draft:
         self.buffers[tensor] = Buffer(self.names[tensor], n_bytes, first, last, kind)
         return tensor
 
-    def _shared(self, name: str, n_bytes: int) -> int:
+    def _shared(self, name: str, n_bytes: int, first: int, last: int) -> int:
         n_words = -(-max(n_bytes, 4) // 4)
-        return self._buffer(self._tensor(name, TensorType.I32, (1, 1, 1), n_words), 0, self.end)
+        return self._buffer(self._tensor(name, TensorType.I32, (1, 1, 1), n_words), first, last)
+
+    def _add_scratch(self, spare_bytes: int) -> None:
+        """Add one for the layers below the first trained one, which is free behind them, and one for all others."""
+        work = {
+            n: self._work(n)
+            for n, layer in enumerate(self.layers)
+            if layer.has_weights and not layer.is_float
+        }
+        below = [n for n in work if not self._needs_error[n]]
+        above = [n for n in work if self._needs_error[n]]
+        for name, numbers in (("forward scratch", below), ("scratch", above)):
+            if not numbers:
+                continue
+            needed = max(scratch_bytes(self.layers[n], *work[n]) for n in numbers)
+            wanted = max(dense_scratch_bytes(self.layers[n], *work[n]) for n in numbers)
+            last = numbers[-1] if numbers is below else self.backward_moment(numbers[0])
+            n_bytes = max(needed, min(wanted, spare_bytes))
+            self._scratch |= dict.fromkeys(numbers, self._shared(name, n_bytes, numbers[0], last))
+
+    def _work(self, number: int) -> tuple[bool, bool]:
+        """Return whether a layer finds gradients of its weights, and the error of its input."""
+        layer = self.layers[number]
+        return layer.train == "all", self._needs_error[layer.source]
 
     def _lasting(
         self, name: str, dtype: TensorType, shape: Shape, n: int, kind: Kind = "weights", **fields: object
@@ -143,11 +171,9 @@ class Draft:
         row["in"] = self._output[layer.source]
         if layer.other is not None:
             row["other"] = self._output[layer.other]
-        sources = [layer.source] if layer.other is None else [layer.source, layer.other]
-        self._varies[number] = any(self._varies[source] for source in sources)
+        self._varies[number] = any(self._varies[source] for source in layer.sources)
         if layer.has_weights:
             self._add_weights(number, layer, row)
-        self._needs_error[number] = layer.train != "none" or any(self._needs_error[s] for s in sources)
         row["flags"] = int(self._flags(number, layer))
         row["error_in"] = self._read_error(layer.source, number)
         if layer.other is not None:
@@ -215,7 +241,7 @@ class Draft:
             if self._is_head(number) and not layer.is_float:
                 dtype = TensorType.I32
             out = self._tensor(f"{layer.name} out", dtype, layer.out_shape)
-            if layer.type == LayerType.FLATTEN:
+            if layer.type == LayerType.FLATTEN or self._is_in_place(number, layer):
                 self._alias(out, int(row["in"]))
             else:
                 self._buffer(out, number, number, "activation")
@@ -228,6 +254,13 @@ class Draft:
             self._buffer(int(row["argmax"]), number, last, "activation")
         if self._needs_error[number]:
             self._add_errors(number, layer, row)
+
+    def _is_in_place(self, number: int, layer: Layer) -> bool:
+        """Whether the output takes the input's place: where the kernel allows it, and nobody reads the input again."""
+        source = layer.source
+        if not can_be_in_place(layer) or self._is_head(number) or any(self._work(number)) or source == INPUT:
+            return False
+        return self.layers[source].type not in (LayerType.FORK, LayerType.FLATTEN)
 
     def _output_masks(self, layer: Layer) -> tuple[bool, bool]:
         if layer.has_weights or layer.type == LayerType.ADD:
@@ -286,7 +319,7 @@ class Draft:
             )
         self._add_bias(number, layer, row, start.bias)
         if not layer.is_float:
-            row["scratch"] = self.scratch
+            row["scratch"] = self._scratch[number]
         if layer.train != "none":
             row["selection"] = self.selection
 
@@ -347,22 +380,34 @@ class Draft:
             self.buffers[of] = replace(self.buffers[of], last=max(self.buffers[of].last, moment))
 
 
-def scratch_bytes(layer: Layer) -> int:
+def can_be_in_place(layer: Layer) -> bool:
+    """Whether the forward kernel can put its output where its input lies; kernels/convolution.h says where."""
+    depthwise = layer.type == LayerType.CONVOLUTION and layer.groups == layer.filters == layer.in_shape[2]
+    return (
+        depthwise
+        and layer.kernel != (1, 1)
+        and layer.stride == (1, 1)
+        and layer.in_shape == layer.out_shape
+        and not layer.pooled
+        and not layer.is_float
+    )
+
+
+def scratch_bytes(layer: Layer, gradient: bool, error: bool) -> int:
     """Bytes of scratch that the engine's kernels need for `layer`; `fqt_scratch_bytes` in kernels/error_sparse.c.
 
-    Forward: two windows of 4 bytes a value, the bytes under them, 4 bytes a filter of a group. Weight gradient: one
-    int32 a weight of a filter, two windows, and a list of eight more. Error: the int32 rows of the input that a window
-    reaches, and of a fused pool's lower window.
+    Forward: two windows of 4 bytes a value, the bytes under them, 4 bytes a filter of a group; or planes. Gradient of
+    the weights: one int32 a weight of a filter, two windows, and a list of eight more. Error of the input: the int32
+    rows of it that a window reaches, and of a fused pool's lower window.
     """
-    if not layer.has_weights or layer.is_float:
-        return 0
     stored = -layer.taps % 4 + layer.taps
-    row_values = 0
-    if layer.type == LayerType.CONVOLUTION:
+    needed = [_planar_bytes(layer) or 6 * stored + 4 * (layer.filters // layer.groups)]
+    if gradient:
+        needed.append(6 * stored + 84)
+    if error and layer.type == LayerType.CONVOLUTION:
         n_rows = layer.kernel[0] + (layer.stride[0] if layer.pooled else 0)
-        row_values = n_rows * layer.in_shape[1] * layer.in_shape[2]
-    windows = 6 * stored + max(4 * (layer.filters // layer.groups), 84)
-    return max(windows, 4 * row_values, _planar_bytes(layer))
+        needed.append(4 * n_rows * layer.in_shape[1] * layer.in_shape[2])
+    return max(needed)
 
 
 def _planar_bytes(layer: Layer) -> int:
@@ -391,20 +436,20 @@ def _planar_gradient_bytes(layer: Layer, stored: int) -> int:
     return ring + 16 * (windows + 2 + stored + 1) + 4 * (2 * rows - 1)
 
 
-def dense_scratch_bytes(layer: Layer) -> int:
+def dense_scratch_bytes(layer: Layer, gradient: bool, error: bool) -> int:
     """Bytes of scratch with which the backward kernels work best; kernels/dense.h and convolution.h have the formulas.
 
     With less they take fewer filters, channels or windows at a time; the dense ones may be left out.
     """
-    if not layer.has_weights or layer.is_float or layer.train == "none":
-        return 0
     stored = -layer.taps % 4 + layer.taps
     if layer.groups > 1:
-        return _planar_gradient_bytes(layer, stored)
+        return _planar_gradient_bytes(layer, stored) if gradient or error else 0
     if layer.type == LayerType.FULLY_CONNECTED:
-        return 8 * layer.filters + 16
+        return 8 * layer.filters + 16 if error else 0
     if layer.pooled:
-        return 4 * stored + 4 + _PAIRS_IN_LIST * (20 + 2 * stored)
+        return 4 * stored + 4 + _PAIRS_IN_LIST * (20 + 2 * stored) if gradient else 0
     rows, columns = (-(-size // stride) for size, stride in zip(layer.kernel, layer.stride, strict=True))
     n = -(-layer.filters * rows * columns // 4) * 4
-    return max(18 * stored + 384 + (4 * stored + 68) * _FILTERS_AT_ONCE, 6 * n + _CHANNELS_AT_ONCE * (n + 4))
+    for_gradient = 18 * stored + 384 + (4 * stored + 68) * _FILTERS_AT_ONCE
+    for_error = 6 * n + _CHANNELS_AT_ONCE * (n + 4)
+    return max(for_gradient if gradient else 0, for_error if error else 0)

@@ -61,6 +61,11 @@ class Layer:
     pooled: bool = False
 
     @property
+    def sources(self) -> tuple[int, ...]:
+        """Layers whose outputs it reads."""
+        return (self.source,) if self.other is None else (self.source, self.other)
+
+    @property
     def has_weights(self) -> bool:
         """Whether the layer has filters (or rows) and a bias."""
         return self.type in WEIGHTED
