@@ -3,13 +3,14 @@
 #include "convolution.h"
 #include "dense.h"
 #include "elementwise.h"
+#include "float32.h"
 #include "fold.h"
 #include "importance.h"
 #include "planar.h"
 #include "step.h"
 
 enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD, FOLD_OUTER, STEP, STEP_OUTER, SUM_CELLS, STEP_CELLS, ADD,
-       GRADIENT_PLANAR, ERROR_PLANAR };
+       GRADIENT_PLANAR, ERROR_PLANAR, FLOAT_FORWARD, FLOAT_GRADIENT, FLOAT_ERROR };
 
 /* Offsets are from the request's start; 0 = absent. */
 struct request {
@@ -21,6 +22,7 @@ struct request {
     struct fqt_multiplier by;
     struct fqt_mask mask;
     uint32_t tracking, out_is_int32;
+    uint32_t flags; /* of float layers: IMAGE_FLAG_ */
     int32_t result[2]; /* extremes of the accumulators, or the largest; or the count */
 };
 
@@ -153,6 +155,23 @@ static void add(struct request *r)
     r->result[1] = state.acc_max;
 }
 
+/* Gradients (F,stored) in `argmax`, and behind them those of the biases: they go on from what they are. */
+static void float_gradient(struct request *r)
+{
+    struct fqt_selection selection = {at(r, r->filters), r->n_filters};
+    float *rows = at(r, r->argmax), *biases = rows + r->g.filters * r->g.stored;
+    for (uint32_t i = 0; i < selection.n; i++) {
+        uint32_t f = fqt_selected(&selection, i);
+        fqt_float_gradient(&r->g, at(r, r->x), at(r, r->error), f, rows + f * r->g.stored, biases + f);
+    }
+}
+
+static void float_error(struct request *r)
+{
+    struct fqt_selection selection = {at(r, r->filters), r->n_filters};
+    fqt_float_error(&r->g, at(r, r->x), at(r, r->error), at(r, r->weights), selection, at(r, r->out), r->flags);
+}
+
 void run(struct request *r)
 {
     switch (r->kernel) {
@@ -202,6 +221,15 @@ void run(struct request *r)
         break;
     case ADD:
         add(r);
+        break;
+    case FLOAT_FORWARD:
+        fqt_float_forward(&r->g, at(r, r->x), at(r, r->weights), at(r, r->bias), at(r, r->out), r->flags);
+        break;
+    case FLOAT_GRADIENT:
+        float_gradient(r);
+        break;
+    case FLOAT_ERROR:
+        float_error(r);
         break;
     default:
         r->result[0] = (int32_t)fqt_count_errors(at(r, r->error), r->g.out_h * r->g.out_w * r->g.filters);

@@ -47,6 +47,8 @@ _SOURCES: Final = (
     "planar_gradient",
     "planar_rows",
     "planar_rows_v6m",
+    "float32",
+    "float_fpu",
 )
 _WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 _COMMON: Final = (
@@ -90,7 +92,7 @@ _REQUEST: Final = np.dtype(
     [("kernel", "<u4")]
     + [(name, "<u4") for name in (*_GEOMETRY, *(f"{name}_at" for name in _OFFSETS), *_UNSIGNED)]
     + [(name, "<i4") for name in _SIGNED]
-    + [("tracking", "<u4"), ("out_is_int32", "<u4"), ("result", "<i4", 2)]
+    + [("tracking", "<u4"), ("out_is_int32", "<u4"), ("flags", "<u4"), ("result", "<i4", 2)]
 )  # struct request in kernel_driver.c
 
 
@@ -114,7 +116,7 @@ CORES: Final = {
         cortex_m4.TIMING,
     ),
     "cortex-m7": Core(
-        ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"),
+        ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16", "-DFQT_FPU_VMLA=1"),
         arm_const.UC_CPU_ARM_CORTEX_M7,
         cortex_m7.TIMING,
     ),
@@ -140,6 +142,9 @@ class Kernel(IntEnum):
     ADD = 13
     GRADIENT_PLANAR = 14
     ERROR_PLANAR = 15
+    FLOAT_FORWARD = 16
+    FLOAT_GRADIENT = 17  # goes on from the gradients in `argmax`
+    FLOAT_ERROR = 18
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,26 @@ struct fqt_multiplier fqt_multiplier_of(float value, int32_t min_shift, int32_t 
     return (struct fqt_multiplier){m, shift};
 }
 
+struct fqt_common_multipliers fqt_common_multipliers_of(float first, float second)
+{
+    struct fqt_multiplier a = fqt_multiplier_of(first, FQT_SUM_MIN_SHIFT, FQT_SUM_MAX_SHIFT);
+    struct fqt_multiplier b = fqt_multiplier_of(second, FQT_SUM_MIN_SHIFT, FQT_SUM_MAX_SHIFT);
+    struct fqt_multiplier *smaller = a.shift > b.shift ? &a : &b;
+    int32_t shift = a.shift < b.shift ? a.shift : b.shift;
+    int32_t excess = smaller->shift - shift;
+    if (excess > 0) {
+        smaller->m = excess > 15 ? 0 : (smaller->m + (1 << (excess - 1))) >> excess;
+    }
+    return (struct fqt_common_multipliers){a.m, b.m, shift};
+}
+
+int32_t fqt_round_to_int(float value)
+{
+    float clamped = value > -4194303.0f ? value : -4194303.0f;
+    clamped = clamped < 4194303.0f ? clamped : 4194303.0f;
+    return (int32_t)((clamped + 12582912.0f) - 12582912.0f);
+}
+
 float fqt_exp_nonpositive(float x)
 {
     if (!(x >= -87.0f)) { /* a NaN too */

@@ -81,18 +81,7 @@ struct fqt_common_multipliers {
 };
 
 /* The shift is that of the larger number; the smaller one loses bits. */
-static inline struct fqt_common_multipliers fqt_common_multipliers_of(float first, float second)
-{
-    struct fqt_multiplier a = fqt_multiplier_of(first, FQT_SUM_MIN_SHIFT, FQT_SUM_MAX_SHIFT);
-    struct fqt_multiplier b = fqt_multiplier_of(second, FQT_SUM_MIN_SHIFT, FQT_SUM_MAX_SHIFT);
-    struct fqt_multiplier *smaller = a.shift > b.shift ? &a : &b;
-    int32_t shift = a.shift < b.shift ? a.shift : b.shift;
-    int32_t excess = smaller->shift - shift;
-    if (excess > 0) {
-        smaller->m = excess > 15 ? 0 : (smaller->m + (1 << (excess - 1))) >> excess;
-    }
-    return (struct fqt_common_multipliers){a.m, b.m, shift};
-}
+struct fqt_common_multipliers fqt_common_multipliers_of(float first, float second);
 
 static inline int32_t fqt_clamp(int32_t value, int32_t low, int32_t high)
 {
@@ -100,12 +89,7 @@ static inline int32_t fqt_clamp(int32_t value, int32_t low, int32_t high)
 }
 
 /* Clamp to +-(2^22 - 1), then round half to even. A NaN, which no sound image leads to, gives the lower bound. */
-static inline int32_t fqt_round_to_int(float value)
-{
-    float clamped = value > -4194303.0f ? value : -4194303.0f;
-    clamped = clamped < 4194303.0f ? clamped : 4194303.0f;
-    return (int32_t)((clamped + 12582912.0f) - 12582912.0f);
-}
+int32_t fqt_round_to_int(float value);
 
 /* e^x for x <= 0; 0 below -87. */
 float fqt_exp_nonpositive(float x);

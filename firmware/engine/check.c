@@ -1,9 +1,9 @@
 #include "check.h"
 
-#define BOUND_INT32 0x7FFFFFFFull
-#define LARGEST_PRODUCT (255ull * 255ull)       /* |w - z_w| * |x - z_x| */
-#define LARGEST_ERROR_PRODUCT (255ull * 128ull) /* |w - z_w| * |e - 128| */
-#define LARGEST_BIAS (1ull << 22)
+#define BOUND_INT32 0x7FFFFFFFu
+#define LARGEST_PRODUCT (255u * 255u)       /* |w - z_w| * |x - z_x| */
+#define LARGEST_ERROR_PRODUCT (255u * 128u) /* |w - z_w| * |e - 128| */
+#define LARGEST_BIAS (1u << 22)
 
 static const uint8_t element_bytes[] = {[IMAGE_U8] = 1, [IMAGE_I16] = 2, [IMAGE_I32] = 4, [IMAGE_F32] = 4, [IMAGE_I8] = 1};
 
@@ -42,26 +42,30 @@ static bool tensor_good(const struct fqt_net *net, const struct image_tensor *t)
     return t->region < h->n_regions && fqt_inside(t->offset, t->bytes, h->region_bytes[t->region]);
 }
 
-/* A tensor in an arena of `dtype` and at least `bytes`. */
-static bool in_arena(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint64_t bytes)
+/* A tensor of at least `count` elements of `dtype`. */
+static bool holds(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint32_t count)
 {
-    return tensor < net->header->n_tensors && net->tensors[tensor].region < FQT_MAX_REGIONS &&
-           net->tensors[tensor].dtype == dtype && net->tensors[tensor].bytes >= bytes;
+    return tensor < net->header->n_tensors && net->tensors[tensor].dtype == dtype &&
+           net->tensors[tensor].bytes / element_bytes[dtype] >= count;
+}
+
+/* As above, in an arena. */
+static bool in_arena(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint32_t count)
+{
+    return holds(net, tensor, dtype, count) && net->tensors[tensor].region < FQT_MAX_REGIONS;
 }
 
 /* As above, of the trained state. */
-static bool lasting(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint64_t bytes)
+static bool lasting(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint32_t count)
 {
-    return in_arena(net, tensor, dtype, bytes) && (net->tensors[tensor].flags & IMAGE_TRAINED_STATE) != 0;
+    return in_arena(net, tensor, dtype, count) && (net->tensors[tensor].flags & IMAGE_TRAINED_STATE) != 0;
 }
 
 /* As above, or a constant that stays in the image. */
-static bool readable(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint64_t bytes)
+static bool readable(const struct fqt_net *net, uint32_t tensor, uint8_t dtype, uint32_t count)
 {
-    return tensor < net->header->n_tensors && net->tensors[tensor].dtype == dtype &&
-           net->tensors[tensor].bytes >= bytes &&
-           (net->tensors[tensor].region == IMAGE_REGION_IN_IMAGE ||
-            lasting(net, tensor, dtype, bytes));
+    return holds(net, tensor, dtype, count) &&
+           (net->tensors[tensor].region == IMAGE_REGION_IN_IMAGE || lasting(net, tensor, dtype, count));
 }
 
 /* Shape and size of a map agree. */
@@ -101,36 +105,35 @@ static bool optional_error_good(const struct fqt_net *net, uint32_t error, uint3
 
 /* --- layers with weights ------------------------------------------------------------------------------ */
 
-static bool geometry_good(const struct fqt_net *net, const struct image_layer *layer)
+/* Along one axis: every window, `out` of them, begins on the map or in the padding before it. */
+static bool axis_good(uint32_t kernel, uint32_t stride, uint32_t pad, uint32_t out, uint32_t size)
+{
+    return kernel >= 1u && stride >= 1u && pad < kernel && (uint64_t)(out - 1u) * stride < size + pad;
+}
+
+static bool geometry_good(const struct fqt_net *net, const struct image_layer *layer, const struct fqt_geometry *g)
 {
     const struct image_tensor *in = &net->tensors[layer->in], *out = &net->tensors[layer->out];
     if (layer->type == IMAGE_FULLY_CONNECTED) {
-        return (uint64_t)out->h * out->w == 1u && fqt_count(in) == net->tensors[layer->weights].w &&
-               layer->argmax == IMAGE_NONE;
+        return out->h == 1u && out->w == 1u && fqt_count(in) == g->taps && layer->argmax == IMAGE_NONE;
     }
-    if (layer->groups < 1 || in->c % layer->groups != 0 || out->c % layer->groups != 0) {
-        return false;
-    }
-    struct fqt_geometry g = fqt_geometry_of(net, layer);
-    return g.kernel_h >= 1 && g.kernel_w >= 1 && g.stride_h >= 1 && g.stride_w >= 1 &&
-           (uint64_t)g.kernel_h * g.kernel_w * g.group_channels == g.taps && g.pad_top < g.kernel_h &&
-           g.pad_left < g.kernel_w && (uint64_t)(g.out_h - 1u) * g.stride_h < g.h + g.pad_top &&
-           (uint64_t)(g.out_w - 1u) * g.stride_w < g.w + g.pad_left;
+    return in->c % layer->groups == 0 && out->c % layer->groups == 0 &&
+           (uint64_t)g->kernel_h * g->kernel_w * g->group_channels == g->taps &&
+           axis_good(g->kernel_h, g->stride_h, g->pad_top, g->out_h, g->h) &&
+           axis_good(g->kernel_w, g->stride_w, g->pad_left, g->out_w, g->w);
 }
 
-static bool bounds_good(const struct fqt_geometry *g)
+/* Of a geometry that is good: neither its taps nor its filters need more than 16 bits. */
+static bool bounds_good(const struct fqt_geometry *g, uint32_t outputs)
 {
-    uint64_t windows = (uint64_t)g->out_h * g->out_w;
-    uint64_t reach = (uint64_t)g->group_filters * g->kernel_h * g->kernel_w;
-    uint64_t outputs = windows * g->filters / (g->pool * g->pool);
-    return g->taps * LARGEST_PRODUCT + LARGEST_BIAS <= BOUND_INT32 &&
-           windows * LARGEST_ERROR_PRODUCT <= BOUND_INT32 && reach * LARGEST_ERROR_PRODUCT <= BOUND_INT32 &&
-           outputs * 128u <= BOUND_INT32;
+    return g->taps <= (BOUND_INT32 - LARGEST_BIAS) / LARGEST_PRODUCT &&
+           (uint64_t)g->out_h * g->out_w <= BOUND_INT32 / LARGEST_ERROR_PRODUCT &&
+           g->group_filters * g->kernel_h * g->kernel_w <= BOUND_INT32 / LARGEST_ERROR_PRODUCT &&
+           outputs <= BOUND_INT32 / 128u;
 }
 
-static bool argmax_good(const struct fqt_net *net, const struct image_layer *layer)
+static bool argmax_good(const struct fqt_net *net, const struct image_layer *layer, uint32_t outputs)
 {
-    uint32_t outputs = fqt_count(&net->tensors[layer->out]);
     return layer->argmax == IMAGE_NONE || (in_arena(net, layer->argmax, IMAGE_U8, (outputs + 3u) / 4u) &&
                                            net->tensors[layer->out].dtype == IMAGE_U8);
 }
@@ -138,7 +141,7 @@ static bool argmax_good(const struct fqt_net *net, const struct image_layer *lay
 /* Folded biases that are computed are clamped; those that come with the image must be small as well. */
 static bool folded_bias_good(const struct fqt_net *net, uint32_t tensor, uint32_t filters)
 {
-    if (!readable(net, tensor, IMAGE_I32, 4ull * filters)) {
+    if (!readable(net, tensor, IMAGE_I32, filters)) {
         return false;
     }
     const struct image_tensor *t = &net->tensors[tensor];
@@ -155,7 +158,8 @@ static bool folded_bias_good(const struct fqt_net *net, uint32_t tensor, uint32_
     return true;
 }
 
-static bool apart(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
+/* Both lie in a region, so neither sum overflows. */
+static bool apart(uint32_t a, uint32_t a_bytes, uint32_t b, uint32_t b_bytes)
 {
     return a + a_bytes <= b || b + b_bytes <= a;
 }
@@ -165,7 +169,7 @@ static bool apart(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
 static bool scratch_good(const struct fqt_net *net, const struct image_layer *layer, uint64_t bytes)
 {
     const uint16_t others[] = {layer->in, layer->out, layer->error_in, layer->error_out, layer->argmax};
-    if (!in_arena(net, layer->scratch, IMAGE_I32, bytes)) {
+    if (!in_arena(net, layer->scratch, IMAGE_I32, 0) || bytes > net->tensors[layer->scratch].bytes) {
         return false;
     }
     const struct image_tensor *scratch = &net->tensors[layer->scratch];
@@ -179,16 +183,16 @@ static bool scratch_good(const struct fqt_net *net, const struct image_layer *la
     return true;
 }
 
-static bool integer_weights_good(const struct fqt_net *net, const struct image_layer *layer)
+static bool integer_weights_good(const struct fqt_net *net, const struct image_layer *layer,
+                                 const struct fqt_geometry *g)
 {
-    struct fqt_geometry g = fqt_geometry_of(net, layer);
     bool trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0;
-    uint64_t stored = (uint64_t)g.filters * g.stored;
+    uint32_t stored = g->filters * g->stored, outputs = fqt_count(&net->tensors[layer->out]);
     uint8_t plane = layer->plane < net->header->n_tensors ? net->tensors[layer->plane].dtype : (uint8_t)IMAGE_I8;
     bool at_once = plane == IMAGE_I8;
-    if (g.stored % 4u != 0 || !folded_bias_good(net, layer->bias_folded, g.filters) ||
-        !bounds_good(&g) || !argmax_good(net, layer) ||
-        !scratch_good(net, layer, fqt_scratch_bytes(&g, trained, layer->error_in != IMAGE_NONE))) {
+    if (g->stored % 4u != 0 || !folded_bias_good(net, layer->bias_folded, g->filters) || !bounds_good(g, outputs) ||
+        !argmax_good(net, layer, outputs) ||
+        !scratch_good(net, layer, fqt_scratch_bytes(g, trained, layer->error_in != IMAGE_NONE))) {
         return false;
     }
     if (!trained) {
@@ -198,55 +202,55 @@ static bool integer_weights_good(const struct fqt_net *net, const struct image_l
     bool rounded = net->header->rounding != IMAGE_RESIDUAL;
     bool plane_good = layer->plane == IMAGE_NONE
                           ? rounded
-                          : lasting(net, layer->plane, plane, stored * element_bytes[plane]) &&
+                          : lasting(net, layer->plane, plane, stored) &&
                                 plane != IMAGE_U8 && plane != IMAGE_I32;
     return plane_good && (!at_once || net->header->batch == 1) && !(rounded && layer->plane != IMAGE_NONE && at_once) &&
            (!at_once || net->header->normalization != IMAGE_STANDARDIZE) &&
            (plane == IMAGE_F32 || net->header->weight_ranges != IMAGE_WEIGHTS_DYNAMIC) &&
            (layer->velocity != IMAGE_NONE) == (net->header->momentum > 0.0f) &&
            (layer->velocity == IMAGE_NONE ||
-            lasting(net, layer->velocity, velocity, stored * element_bytes[velocity]));
+            lasting(net, layer->velocity, velocity, stored));
 }
 
-static bool float_weights_good(const struct fqt_net *net, const struct image_layer *layer)
+static bool float_weights_good(const struct fqt_net *net, const struct image_layer *layer,
+                               const struct fqt_geometry *g)
 {
-    struct fqt_geometry g = fqt_geometry_of(net, layer);
-    uint64_t bytes = 4ull * g.filters * g.stored;
+    uint32_t stored = g->filters * g->stored;
     bool trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0, velocity = net->header->momentum > 0.0f;
     return layer->argmax == IMAGE_NONE &&
-           (trained ? lasting(net, layer->plane, IMAGE_F32, bytes) : layer->plane == IMAGE_NONE) &&
-           (trained && velocity ? lasting(net, layer->velocity, IMAGE_F32, bytes) : layer->velocity == IMAGE_NONE);
+           (trained ? lasting(net, layer->plane, IMAGE_F32, stored) : layer->plane == IMAGE_NONE) &&
+           (trained && velocity ? lasting(net, layer->velocity, IMAGE_F32, stored) : layer->velocity == IMAGE_NONE);
 }
 
 static bool bias_good(const struct fqt_net *net, const struct image_layer *layer, uint32_t filters)
 {
     if (!fqt_is_trained(layer)) {
-        return readable(net, layer->bias, IMAGE_F32, 4ull * filters);
+        return readable(net, layer->bias, IMAGE_F32, filters);
     }
-    uint64_t rows = net->header->momentum > 0.0f ? 2u : 1u;
-    uint64_t each = net->header->partial == IMAGE_SAMPLED ? 10u : 6u; /* importance, key, place in the list */
+    uint32_t rows = net->header->momentum > 0.0f ? 2u : 1u;
+    uint32_t each = net->header->partial == IMAGE_SAMPLED ? 10u : 6u; /* bytes: importance, key, place in the list */
     bool listed = net->header->partial == IMAGE_FULL ||
-                  in_arena(net, layer->selection, IMAGE_I32, each * filters);
-    return listed && lasting(net, layer->bias, IMAGE_F32, 4ull * filters) &&
-           lasting(net, layer->bias_step, IMAGE_F32, 4ull * rows * filters);
+                  in_arena(net, layer->selection, IMAGE_I32, (each * filters + 3u) / 4u);
+    return listed && lasting(net, layer->bias, IMAGE_F32, filters) &&
+           lasting(net, layer->bias_step, IMAGE_F32, rows * filters);
 }
 
 static bool weighted_good(const struct fqt_net *net, const struct image_layer *layer, uint8_t in_type, uint8_t out_type)
 {
-    if (layer->weights >= net->header->n_tensors) {
+    if (layer->weights >= net->header->n_tensors || (layer->type == IMAGE_CONVOLUTION && layer->groups < 1)) {
         return false;
     }
-    const struct image_tensor *weights = &net->tensors[layer->weights], *out = &net->tensors[layer->out];
-    bool is_float = weights->dtype == IMAGE_F32;
+    const struct image_tensor *weights = &net->tensors[layer->weights];
+    struct fqt_geometry g = fqt_geometry_of(net, layer);
+    bool is_float = weights->dtype == IMAGE_F32, trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0;
     uint8_t type = is_float ? (uint8_t)IMAGE_F32 : (uint8_t)IMAGE_U8;
-    uint64_t stored = (uint64_t)weights->h * weights->c;
-    bool trained = (layer->flags & IMAGE_FLAG_TRAINED) != 0;
-    return weights->h >= 1 && weights->w >= 1 && weights->c >= weights->w && out->c == weights->h &&
-           weights->bytes == stored * element_bytes[type] && readable(net, layer->weights, type, weights->bytes) &&
+    uint32_t stored = g.filters * g.stored; /* 16 bits each */
+    return g.filters >= 1 && g.taps >= 1 && g.stored >= g.taps && net->tensors[layer->out].c == g.filters &&
+           weights->bytes == (uint64_t)stored * element_bytes[type] && readable(net, layer->weights, type, stored) &&
            (!trained || weights->region < FQT_MAX_REGIONS) && in_type == type && is_float == (out_type == IMAGE_F32) &&
-           (!trained || (layer->flags & IMAGE_FLAG_BIAS_TRAINED) != 0) && geometry_good(net, layer) &&
-           bias_good(net, layer, weights->h) &&
-           (is_float ? float_weights_good(net, layer) : integer_weights_good(net, layer)) &&
+           (!trained || (layer->flags & IMAGE_FLAG_BIAS_TRAINED) != 0) && geometry_good(net, layer, &g) &&
+           bias_good(net, layer, g.filters) &&
+           (is_float ? float_weights_good(net, layer, &g) : integer_weights_good(net, layer, &g)) &&
            optional_error_good(net, layer->error_in, layer->in, type) &&
            (layer->error_out == IMAGE_NONE ? layer->error_in == IMAGE_NONE && !fqt_is_trained(layer)
                                            : error_good(net, layer->error_out, layer->out, type));
@@ -258,8 +262,8 @@ static bool pool_good(const struct fqt_net *net, const struct image_layer *layer
 {
     const struct image_tensor *in = &net->tensors[layer->in], *out = &net->tensors[layer->out];
     return layer->kernel_h >= 1 && layer->kernel_w >= 1 && out->c == in->c &&
-           (uint64_t)out->h * layer->kernel_h <= in->h && (uint64_t)out->w * layer->kernel_w <= in->w &&
-           (uint64_t)layer->kernel_h * layer->kernel_w * 512u <= BOUND_INT32;
+           (uint32_t)out->h * layer->kernel_h <= in->h && (uint32_t)out->w * layer->kernel_w <= in->w &&
+           (uint32_t)layer->kernel_h * layer->kernel_w <= BOUND_INT32 / 512u;
 }
 
 /* A flattened tensor is one memory under two names. */
@@ -362,7 +366,7 @@ static bool layer_good(const struct fqt_net *net, uint32_t index)
 /* --- what lasts --------------------------------------------------------------------------------------- */
 
 /* Whether bytes [offset, offset+bytes) of a region belong to no tensor but `owner`. */
-static bool exclusive(const struct fqt_net *net, uint32_t region, uint64_t offset, uint64_t bytes, uint32_t owner)
+static bool exclusive(const struct fqt_net *net, uint32_t region, uint32_t offset, uint32_t bytes, uint32_t owner)
 {
     for (uint32_t i = 0; i < net->header->n_tensors; i++) {
         const struct image_tensor *t = &net->tensors[i];
@@ -373,76 +377,52 @@ static bool exclusive(const struct fqt_net *net, uint32_t region, uint64_t offse
     return true;
 }
 
-static bool is_scratch(const struct fqt_net *net, uint32_t tensor)
-{
-    for (uint32_t i = 0; i < net->header->n_layers; i++) {
-        if (net->layers[i].scratch == tensor) {
-            return true;
-        }
-    }
-    return false;
-}
+/* Of a layer's fields, halfwords, those that name a tensor; `scratch` and `selection` come next. */
+#define FIRST_TENSOR (offsetof(struct image_layer, in) / sizeof(uint16_t))
+#define END_OF_TENSORS (offsetof(struct image_layer, scratch) / sizeof(uint16_t))
 
-static bool is_selection(const struct fqt_net *net, uint32_t tensor)
-{
-    for (uint32_t i = 0; i < net->header->n_layers; i++) {
-        if (net->layers[i].selection == tensor) {
-            return true;
-        }
-    }
-    return false;
-}
+/* What layers use a tensor as, a bit each. */
+enum { IS_SCRATCH = 1, IS_SELECTION = 2, HAS_ANOTHER_ROLE = 4 };
 
-/* Whether a scratch or selection is anything else to any layer: what one of them writes there, another would read. */
-static bool has_another_role(const struct fqt_net *net, uint32_t tensor)
+static uint32_t roles_of(const struct fqt_net *net, uint32_t tensor)
 {
+    uint32_t roles = 0;
     for (uint32_t i = 0; i < net->header->n_layers; i++) {
         const struct image_layer *l = &net->layers[i];
-        const uint16_t others[] = {l->in, l->other, l->out, l->error_in, l->error_other, l->error_out, l->weights,
-                                   l->plane, l->velocity, l->bias, l->bias_step, l->bias_folded, l->argmax};
-        for (uint32_t j = 0; j < sizeof others / sizeof others[0]; j++) {
-            if (others[j] == tensor) {
-                return true;
-            }
+        const uint16_t *fields = (const uint16_t *)(const void *)l;
+        for (uint32_t j = FIRST_TENSOR; j < END_OF_TENSORS; j++) {
+            roles |= fields[j] == tensor ? HAS_ANOTHER_ROLE : 0u;
         }
-        for (uint32_t j = 0; j < net->header->n_layers; j++) {
-            if (l->scratch == tensor && net->layers[j].selection == tensor) {
-                return true;
-            }
-        }
+        roles |= (l->scratch == tensor ? IS_SCRATCH : 0u) | (l->selection == tensor ? IS_SELECTION : 0u);
     }
-    return false;
+    return roles;
 }
 
 /* What lives as long as the network shares its bytes with nothing: states, buffers, trained tensors, selection. */
 static bool state_exclusive(const struct fqt_net *net, uint32_t *detail)
 {
-    const struct image_header *h = net->header;
-    const uint64_t blocks[][2] = {
-        {h->tensor_state_offset, (uint64_t)h->n_tensors * sizeof(struct fqt_tensor_state)},
-        {h->layer_state_offset, (uint64_t)h->n_layers * sizeof(struct fqt_layer_state)},
-        {h->slots_offset, (uint64_t)h->n_slots * h->slot_stride},
-        {h->ring_offset, 2ull * h->ring_half_bytes},
-    };
-    for (uint32_t i = 0; i < 4; i++) {
-        *detail = IMAGE_NONE;
-        if (!exclusive(net, 0, blocks[i][0], blocks[i][1], IMAGE_NONE)) {
+    struct fqt_block blocks[FQT_BLOCKS];
+    fqt_blocks_of(net->header, blocks);
+    *detail = IMAGE_NONE;
+    for (uint32_t i = 0; i < FQT_BLOCKS; i++) {
+        const uint32_t bytes = (uint32_t)blocks[i].bytes; /* it lies in region 0 */
+        if (!exclusive(net, 0, blocks[i].offset, bytes, IMAGE_NONE)) {
             return false;
         }
         for (uint32_t j = 0; j < i; j++) {
-            if (!apart(blocks[i][0], blocks[i][1], blocks[j][0], blocks[j][1])) {
+            if (!apart(blocks[i].offset, bytes, blocks[j].offset, (uint32_t)blocks[j].bytes)) {
                 return false;
             }
         }
     }
-    for (uint32_t i = 0; i < h->n_tensors; i++) {
+    for (uint32_t i = 0; i < net->header->n_tensors; i++) {
         const struct image_tensor *t = &net->tensors[i];
-        bool selection = is_selection(net, i);
+        const uint32_t roles = roles_of(net, i);
         *detail = i;
-        if ((selection || is_scratch(net, i)) && has_another_role(net, i)) {
-            return false;
+        if ((roles & (IS_SCRATCH | IS_SELECTION)) != 0 && (roles & (roles - 1u)) != 0) {
+            return false; /* what one layer writes there, another would read */
         }
-        if (t->region < FQT_MAX_REGIONS && (selection || (t->flags & IMAGE_TRAINED_STATE) != 0) &&
+        if (t->region < FQT_MAX_REGIONS && ((roles & IS_SELECTION) != 0 || (t->flags & IMAGE_TRAINED_STATE) != 0) &&
             !exclusive(net, t->region, t->offset, t->bytes, i)) {
             return false;
         }

@@ -7,6 +7,9 @@
 #include "arithmetic.h"
 #include "fqt.h"
 
+#define FQT_NOINLINE __attribute__((noinline))
+#define FQT_SMALL __attribute__((cold)) /* compiled for size among kernels that are not */
+
 #define FQT_ACC_MIN_UNSET INT32_MAX
 #define FQT_ACC_MAX_UNSET INT32_MIN
 #define FQT_HEADROOM 4.0f              /* an output quantum is at least 4 accumulator quanta */
@@ -121,6 +124,9 @@ float fqt_accumulator_unit(const struct fqt_net *net, const struct image_layer *
 
 /* Derive scales, zero points and integer biases from ranges, from the input to the logits. */
 void fqt_settle(struct fqt_net *net);
+
+/* Scale, at least `least`, and zero point for real numbers from low to high, and for zero. */
+void fqt_take_range(struct fqt_tensor_state *state, float low, float high, float least);
 
 /* Let the output's range follow the accumulators tracked since the last update. */
 void fqt_follow_range(struct fqt_net *net, uint32_t layer);

@@ -3,6 +3,19 @@
 
 #define CRC_START 16u
 
+bool fqt_inside(uint32_t offset, uint64_t bytes, uint32_t limit)
+{
+    return offset % 4u == 0 && offset <= limit && bytes <= limit - offset;
+}
+
+void fqt_blocks_of(const struct image_header *h, struct fqt_block blocks[FQT_BLOCKS])
+{
+    blocks[0] = (struct fqt_block){h->tensor_state_offset, h->n_tensors * sizeof(struct fqt_tensor_state)};
+    blocks[1] = (struct fqt_block){h->layer_state_offset, h->n_layers * sizeof(struct fqt_layer_state)};
+    blocks[2] = (struct fqt_block){h->slots_offset, (uint64_t)h->n_slots * h->slot_stride};
+    blocks[3] = (struct fqt_block){h->ring_offset, 2ull * h->ring_half_bytes};
+}
+
 static enum fqt_status check_header(struct fqt_net *net, uint32_t capacity, uint32_t *detail)
 {
     const struct image_header *h = net->header;
@@ -25,9 +38,9 @@ static enum fqt_status check_header(struct fqt_net *net, uint32_t capacity, uint
     if (*detail != h->crc32) {
         return FQT_BAD_CRC;
     }
-    if (!fqt_inside(h->tensors_offset, (uint64_t)h->n_tensors * sizeof(struct image_tensor), h->total_bytes) ||
-        !fqt_inside(h->layers_offset, (uint64_t)h->n_layers * sizeof(struct image_layer), h->total_bytes) ||
-        !fqt_inside(h->rates_offset, (uint64_t)h->n_rates * sizeof(struct image_rate), h->total_bytes)) {
+    if (!fqt_inside(h->tensors_offset, h->n_tensors * sizeof(struct image_tensor), h->total_bytes) ||
+        !fqt_inside(h->layers_offset, h->n_layers * sizeof(struct image_layer), h->total_bytes) ||
+        !fqt_inside(h->rates_offset, h->n_rates * sizeof(struct image_rate), h->total_bytes)) {
         *detail = h->total_bytes;
         return FQT_BAD_LENGTH;
     }
@@ -64,16 +77,14 @@ static enum fqt_status check_arena(const struct fqt_net *net, uint32_t n_regions
             return FQT_ARENA_TOO_SMALL;
         }
     }
-    uint32_t arena = h->region_bytes[0];
-    if (!fqt_inside(h->tensor_state_offset, (uint64_t)h->n_tensors * sizeof(struct fqt_tensor_state), arena) ||
-        !fqt_inside(h->layer_state_offset, (uint64_t)h->n_layers * sizeof(struct fqt_layer_state), arena) ||
-        h->n_slots < 1 || h->slot_stride % 4u != 0 ||
-        !fqt_inside(h->slots_offset, (uint64_t)h->n_slots * h->slot_stride, arena) ||
-        !fqt_inside(h->ring_offset, 2ull * h->ring_half_bytes, arena)) {
-        *detail = arena;
-        return FQT_BAD_IO;
+    struct fqt_block blocks[FQT_BLOCKS];
+    fqt_blocks_of(h, blocks);
+    bool good = h->n_slots >= 1 && h->slot_stride % 4u == 0;
+    for (uint32_t i = 0; i < FQT_BLOCKS; i++) {
+        good = good && fqt_inside(blocks[i].offset, blocks[i].bytes, h->region_bytes[0]);
     }
-    return FQT_OK;
+    *detail = good ? *detail : h->region_bytes[0];
+    return good ? FQT_OK : FQT_BAD_IO;
 }
 
 static void initialize(struct fqt_net *net)

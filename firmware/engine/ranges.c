@@ -43,6 +43,15 @@ static float least_scale(const struct fqt_net *net, const struct image_layer *la
     return FQT_HEADROOM * fqt_accumulator_unit(net, layer);
 }
 
+void fqt_take_range(struct fqt_tensor_state *state, float low, float high, float least)
+{
+    low = low < 0.0f ? low : 0.0f;
+    high = high > 0.0f ? high : 0.0f;
+    float scale = (high - low) / 255.0f;
+    state->scale = scale > least ? scale : least;
+    state->zero_point = fqt_clamp(fqt_round_to_int(-low / state->scale), 0, 255);
+}
+
 /* Scale and zero point of a layer's output from its range; the scale of int32 logits from their factors. */
 static void settle_scale(struct fqt_net *net, const struct image_layer *layer)
 {
@@ -51,15 +60,8 @@ static void settle_scale(struct fqt_net *net, const struct image_layer *layer)
         out->scale = fqt_accumulator_unit(net, layer);
         return;
     }
-    float low = out->range_min < 0.0f ? out->range_min : 0.0f;
-    float high = out->range_max > 0.0f ? out->range_max : 0.0f;
-    if ((layer->flags & IMAGE_FLAG_RELU6) != 0) {
-        high = high < FQT_RELU6_LIMIT ? high : FQT_RELU6_LIMIT;
-    }
-    float scale = (high - low) / 255.0f, least = least_scale(net, layer);
-    scale = scale > least ? scale : least;
-    out->scale = scale;
-    out->zero_point = fqt_clamp(fqt_round_to_int(-low / scale), 0, 255);
+    bool limited = (layer->flags & IMAGE_FLAG_RELU6) != 0 && out->range_max > FQT_RELU6_LIMIT;
+    fqt_take_range(out, out->range_min, limited ? FQT_RELU6_LIMIT : out->range_max, least_scale(net, layer));
 }
 
 void fqt_fold_bias(const struct fqt_net *net, const struct image_layer *layer)

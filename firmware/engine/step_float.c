@@ -68,11 +68,7 @@ static void make_steps(const struct fqt_net *net, const struct image_layer *laye
 static void find_range(const struct fqt_net *net, struct fqt_tensor_state *state, float low, float high)
 {
     if (net->header->weight_ranges == IMAGE_WEIGHTS_DYNAMIC) {
-        low = low < 0.0f ? low : 0.0f;
-        high = high > 0.0f ? high : 0.0f;
-        float scale = (high - low) / 255.0f;
-        state->scale = scale > SMALLEST ? scale : SMALLEST;
-        state->zero_point = fqt_clamp(fqt_round_to_int(-low / state->scale), 0, 255);
+        fqt_take_range(state, low, high, SMALLEST);
     } else if (net->header->weight_ranges == IMAGE_WEIGHTS_GROW) {
         float zero = (float)state->zero_point;
         if (low / state->scale + zero < -0.5f || high / state->scale + zero > 255.5f) {

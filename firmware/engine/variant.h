@@ -21,4 +21,14 @@
 #define FQT_UNALIGNED 0
 #endif
 
+#if defined(__ARM_FP) && defined(__thumb__) && !defined(FQT_PORTABLE)
+#define FQT_FPU 1 /* 32 registers for floats: Cortex-M4, M7 */
+#else
+#define FQT_FPU 0
+#endif
+
+#ifndef FQT_FPU_VMLA
+#define FQT_FPU_VMLA 0 /* chip.mk of a Cortex-M7 says 1: no macro of the compiler tells its FPU from a Cortex-M4's */
+#endif
+
 #endif

@@ -9,7 +9,6 @@ from typing import Final
 import capstone
 from elftools.elf.elffile import ELFFile
 
-_DEFINITION: Final = re.compile(r"^(?:[A-Za-z_][\w*]*[\s*]+)+([a-z_]\w*)\([^;]*$", re.MULTILINE)
 _BRANCHES: Final = ("b", "cb")  # b, bl, blx, bne.w, ...; cbz, cbnz
 _DECODER: Final = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
 _EXECUTABLE: Final = 4  # SHF_EXECINSTR
@@ -35,16 +34,24 @@ class Function:
     code: list[tuple[int, bytes]] = field(default_factory=list)
 
 
-def engine_functions(folder: Path) -> set[str]:
-    """Return the names of all functions that the C files of `folder` define."""
-    return {name for path in folder.rglob("*.[ch]") for name in _DEFINITION.findall(path.read_text("utf-8"))}
+def bytes_of_sources(elf: Path, sources: set[str], prefix: str) -> dict[str, int]:
+    """Return the size of every function and constant in `elf` that a file in `sources` defines.
 
-
-def read_only_bytes(elf: Path) -> int:
-    """Return the size of the constants, the linker's padding included."""
+    A symbol that no other file sees follows its file's name in the symbol table; the others are told by `prefix`.
+    """
+    found: dict[str, int] = {}
     with elf.open("rb") as file:
-        sections = ELFFile(file).iter_sections()
-        return sum(section["sh_size"] for section in sections if section.name.startswith(".rodata"))
+        table = ELFFile(file).get_section_by_name(".symtab")
+        assert table is not None
+        source = ""
+        for symbol in table.iter_symbols():
+            kind, bind = symbol["st_info"]["type"], symbol["st_info"]["bind"]
+            if kind == "STT_FILE":
+                source = symbol.name
+            own = source in sources if bind == "STB_LOCAL" else symbol.name.startswith(prefix)
+            if own and kind in ("STT_FUNC", "STT_OBJECT"):
+                found[f"{source}:{symbol.name}" if bind == "STB_LOCAL" else symbol.name] = symbol["st_size"]
+    return found
 
 
 @lru_cache(maxsize=4)

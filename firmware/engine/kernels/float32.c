@@ -1,20 +1,7 @@
+/* Layers with weights in float32, as plain loops: float_fpu.c repeats them bit for bit. And the importance of filters. */
 #include "float32.h"
 
-static float clamped(float y, uint32_t flags)
-{
-    if ((flags & IMAGE_FLAG_RELU) != 0) {
-        y = y > 0.0f ? y : 0.0f;
-    }
-    if ((flags & IMAGE_FLAG_RELU6) != 0) {
-        y = y < FQT_RELU6_LIMIT ? y : FQT_RELU6_LIMIT;
-    }
-    return y;
-}
-
-static bool hidden(uint32_t flags, float x)
-{
-    return fqt_hides_float(flags, IMAGE_FLAG_MASK_INPUT, IMAGE_FLAG_MASK_INPUT_HIGH, x);
-}
+#if !FQT_FPU
 
 static float window_sum(const struct fqt_geometry *g, const float *x, const float *weights, uint32_t oy, uint32_t ox,
                         float acc)
@@ -41,7 +28,7 @@ void fqt_float_forward(const struct fqt_geometry *g, const float *x, const float
         for (uint32_t ox = 0; ox < g->out_w; ox++) {
             for (uint32_t f = 0; f < g->filters; f++) {
                 const float *channels = x + f / g->group_filters * g->group_channels;
-                *y++ = clamped(window_sum(g, channels, weights + f * g->stored, oy, ox, bias[f]), flags);
+                *y++ = fqt_float_clamped(window_sum(g, channels, weights + f * g->stored, oy, ox, bias[f]), flags);
             }
         }
     }
@@ -103,9 +90,11 @@ void fqt_float_error(const struct fqt_geometry *g, const float *x, const float *
         }
     }
     for (uint32_t i = 0; i < n; i++) {
-        error_in[i] = hidden(flags, x[i]) ? 0.0f : error_in[i];
+        error_in[i] = fqt_float_hidden(flags, x[i]) ? 0.0f : error_in[i];
     }
 }
+
+#endif
 
 void fqt_float_weigh(const float *error, uint32_t windows, uint32_t filters, uint32_t *importance)
 {
@@ -122,119 +111,5 @@ void fqt_float_amplify(float *error, uint32_t windows, uint32_t filters, uint32_
 {
     for (uint32_t p = filter; p < windows * filters; p += filters) {
         error[p] = error[p] * m;
-    }
-}
-
-/* --- layers without weights --------------------------------------------------------------------------- */
-
-static float largest_of(const float *corner, const struct image_layer *layer, const struct image_tensor *in)
-{
-    float largest = *corner;
-    for (uint32_t ky = 0; ky < layer->kernel_h; ky++) {
-        for (uint32_t kx = 0; kx < layer->kernel_w; kx++) {
-            float x = corner[(ky * in->w + kx) * in->c];
-            largest = x > largest ? x : largest;
-        }
-    }
-    return largest;
-}
-
-static float mean_of(const float *corner, const struct image_layer *layer, const struct image_tensor *in)
-{
-    float sum = 0.0f;
-    for (uint32_t ky = 0; ky < layer->kernel_h; ky++) {
-        for (uint32_t kx = 0; kx < layer->kernel_w; kx++) {
-            sum = sum + corner[(ky * in->w + kx) * in->c];
-        }
-    }
-    return sum / (float)((uint32_t)layer->kernel_h * layer->kernel_w);
-}
-
-void fqt_float_forward_map(const struct fqt_net *net, const struct image_layer *layer)
-{
-    const struct image_tensor *in = &net->tensors[layer->in], *out = &net->tensors[layer->out];
-    const float *x = fqt_tensor_read(net, layer->in);
-    float *y = fqt_tensor_write(net, layer->out);
-    if (layer->type == IMAGE_ADD) {
-        const float *other = fqt_tensor_read(net, layer->other);
-        for (uint32_t i = 0; i < fqt_count(out); i++) {
-            y[i] = clamped(x[i] + other[i], layer->flags);
-        }
-        return;
-    }
-    for (uint32_t oy = 0; oy < out->h; oy++) {
-        for (uint32_t ox = 0; ox < out->w; ox++) {
-            const float *corner = x + (oy * layer->kernel_h * in->w + ox * layer->kernel_w) * in->c;
-            for (uint32_t i = 0; i < in->c; i++, corner++) {
-                *y++ = layer->type == IMAGE_MAX_POOL ? largest_of(corner, layer, in) : mean_of(corner, layer, in);
-            }
-        }
-    }
-}
-
-/* Give a window its error: a max pool at its first maximum, an average pool in equal shares. */
-static void spread(const struct image_layer *layer, const struct image_tensor *in, const float *x, float error,
-                   float *error_in)
-{
-    float share = error / (float)((uint32_t)layer->kernel_h * layer->kernel_w);
-    uint32_t first = 0;
-    for (uint32_t ky = 0; ky < layer->kernel_h; ky++) {
-        for (uint32_t kx = 0; kx < layer->kernel_w; kx++) {
-            uint32_t at = (ky * in->w + kx) * in->c;
-            if (layer->type == IMAGE_AVERAGE_POOL) {
-                error_in[at] = hidden(layer->flags, x[at]) ? 0.0f : share;
-            }
-            first = x[at] > x[first] ? at : first;
-        }
-    }
-    if (layer->type == IMAGE_MAX_POOL) {
-        error_in[first] = error;
-    }
-}
-
-static void backward_pool(const struct fqt_net *net, const struct image_layer *layer)
-{
-    const struct image_tensor *in = &net->tensors[layer->in], *out = &net->tensors[layer->out];
-    const float *x = fqt_tensor_read(net, layer->in), *error = fqt_tensor_read(net, layer->error_out);
-    float *error_in = fqt_tensor_write(net, layer->error_in);
-    memset(error_in, 0, fqt_count(in) * sizeof *error_in);
-    for (uint32_t oy = 0; oy < out->h; oy++) {
-        for (uint32_t ox = 0; ox < out->w; ox++) {
-            uint32_t corner = (oy * layer->kernel_h * in->w + ox * layer->kernel_w) * in->c;
-            for (uint32_t i = 0; i < in->c; i++, corner++) {
-                spread(layer, in, x + corner, *error++, error_in + corner);
-            }
-        }
-    }
-}
-
-/* An input of an add gets the add's error, zero where it was clamped. */
-static void pass_error(const struct fqt_net *net, const struct image_layer *layer, uint32_t input, uint32_t error_in,
-                       uint32_t low, uint32_t high)
-{
-    if (error_in == IMAGE_NONE) {
-        return;
-    }
-    const float *x = fqt_tensor_read(net, input), *error = fqt_tensor_read(net, layer->error_out);
-    float *passed = fqt_tensor_write(net, error_in);
-    for (uint32_t i = 0; i < fqt_count(&net->tensors[layer->out]); i++) {
-        passed[i] = fqt_hides_float(layer->flags, low, high, x[i]) ? 0.0f : error[i];
-    }
-}
-
-void fqt_float_backward_map(const struct fqt_net *net, const struct image_layer *layer)
-{
-    if (layer->type == IMAGE_ADD) {
-        pass_error(net, layer, layer->in, layer->error_in, IMAGE_FLAG_MASK_INPUT, IMAGE_FLAG_MASK_INPUT_HIGH);
-        pass_error(net, layer, layer->other, layer->error_other, IMAGE_FLAG_MASK_OTHER, IMAGE_FLAG_MASK_OTHER_HIGH);
-    } else if (layer->type == IMAGE_FORK) {
-        const float *a = fqt_tensor_read(net, layer->error_out), *b = fqt_tensor_read(net, layer->error_other);
-        const float *x = fqt_tensor_read(net, layer->in);
-        float *error_in = fqt_tensor_write(net, layer->error_in);
-        for (uint32_t i = 0; i < fqt_count(&net->tensors[layer->in]); i++) {
-            error_in[i] = hidden(layer->flags, x[i]) ? 0.0f : a[i] + b[i];
-        }
-    } else {
-        backward_pool(net, layer);
     }
 }
