@@ -10,7 +10,11 @@ FOLDER: Final = ROOT / "results" / "promises"
 
 
 class Promise(NamedTuple):
-    """One line of the README's table. `bound` and `value` are text with units; `kept` says whether the bound holds."""
+    """One line of the README's table.
+
+    `bound` and `value` are text with units; `kept` says whether the bound holds. `shortfall` is the known reason why it
+    doesn't; beside a promise that is kept there must be none (tests/test_documents.py).
+    """
 
     order: int
     what: str
@@ -18,17 +22,19 @@ class Promise(NamedTuple):
     value: str
     kept: bool
     command: str
+    shortfall: str = ""
 
 
 def keep(name: str, promise: Promise) -> None:
     """Print the figure and write results/promises/NAME.json.
 
-    With FQTBENCH_STRICT in the environment nothing is written, and a broken promise ends the program.
+    With FQTBENCH_STRICT in the environment nothing is written, and a broken promise ends the program, unless it has a
+    shortfall.
     """
     verdict = "kept" if promise.kept else "NOT KEPT"
     print(f"{promise.what}: {promise.value} ({verdict}: {promise.bound})", flush=True)
     if os.environ.get("FQTBENCH_STRICT"):
-        if not promise.kept:
+        if not promise.kept and not promise.shortfall:
             raise SystemExit(f"{name}: the promise is not kept")
         return
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def promises() -> str:
     """Return the table of what was promised and reached, as Markdown."""
     lines = ["| what | bound | reached | shown by |", "|---|---|---|---|"]
     for promise in load_all():
-        value = promise.value if promise.kept else f"**{promise.value}, not kept**"
+        value = promise.value if promise.kept else f"**{promise.value}, not kept**: {promise.shortfall}"
         lines.append(f"| {promise.what} | {promise.bound} | {value} | `{promise.command}` |")
     return "\n".join(lines)
 
