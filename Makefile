@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test soak fuzz check firmware results studies clean
+.PHONY: demo test soak fuzz check firmware kernels results studies clean
 
 demo: $(VENV)/.demo
 	@rm -rf out/demo
@@ -32,9 +32,13 @@ check: $(VENV)/.dev
 firmware: $(VENV)/.dev
 	@$(MAKE) -C firmware PYTHON=$(CURDIR)/$(BIN)/python
 
+# After a change of a kernel: prebuilt firmware, results/kernels, the kernels' promises and the documents' tables.
+kernels: firmware
+	@for name in kernels readme; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
 # Make the committed figures again: the two suites, every promise, the README's table. Commit first: it clones.
 results: $(VENV)/.dev
-	@for name in suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills clean_clone readme; do \
+	@for name in kernels suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills clean_clone readme; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # The accuracy studies on the board `host`, an hour and a half on one core.

@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
+from benchmarks import kernel_tables
 from benchmarks.promise import ROOT, load_all
 
 _NEAR: Final = 0.1  # deviations beyond which a reason is asked for
@@ -139,7 +141,16 @@ def whole_steps() -> str:
     return "\n".join(lines)
 
 
+_KERNELS: Final = ROOT / "docs" / "kernels.md"
 TABLES: Final = (
+    Table(_KERNELS, "kernel bounds", kernel_tables.bounds),
+    Table(_KERNELS, "errors of zero", kernel_tables.densities),
+    Table(_KERNELS, "float32 and uint8", kernel_tables.float_ratios),
+    Table(_KERNELS, "crossovers", kernel_tables.crossovers),
+    *(
+        Table(_KERNELS, f"kernels on {core}", partial(kernel_tables.costs, core))
+        for core in kernel_tables.CORES
+    ),
     Table(ROOT / "docs" / "timing.md", "M7 loops", m7_loops),
     Table(ROOT / "docs" / "timing.md", "M7 differences", m7_differences),
     Table(ROOT / "docs" / "timing.md", "M7 trace", m7_trace),

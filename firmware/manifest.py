@@ -93,11 +93,25 @@ def entry(elf_path: Path, cc: str, flags: str) -> dict[str, Any]:
     }
 
 
-def write_manifest(chip: str, elf: Path, out: Path, cc: str, flags: str) -> None:
-    """Replace `chip`'s entry in the manifest at `out`; other chips' entries stay."""
-    chips: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))["chips"] if out.exists() else {}
-    chips[chip] = entry(elf, cc, flags)
-    manifest = {"format": 1, "chips": dict(sorted(chips.items()))}
+def kernels_entry(elf_path: Path, cc: str, flags: str) -> dict[str, Any]:
+    """Return the manifest's entry of a core's kernels, which no board runs; sizes in bytes."""
+    elf = elf_path.read_bytes()
+    return {
+        "file": elf_path.name,
+        "sha256": hashlib.sha256(elf).hexdigest(),
+        "toolchain": compiler_version(cc),
+        "flags": flags.split(),
+        "arith_id": number_in("engine/fqt.h", "FQT_ARITH_ID"),
+        "section_bytes": {name: size for name, (_, _, size, _) in sections(elf).items()},
+    }
+
+
+def write_manifest(part: str, name: str, listed: dict[str, Any], out: Path) -> None:
+    """Replace the entry `name` of `part` ("chips" or "kernels") in the manifest at `out`; all others stay."""
+    manifest: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    parts = {each: manifest.get(each, {}) for each in ("chips", "kernels")}
+    parts[part][name] = listed
+    manifest = {"format": 1, **{each: dict(sorted(entries.items())) for each, entries in parts.items()}}
     temporary = out.with_suffix(".tmp")
     temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     temporary.replace(out)
@@ -109,18 +123,24 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     identify = commands.add_parser("build-id", help="print the C source that holds the build id")
     describe = commands.add_parser("manifest", help="write the ELF's entry into the manifest")
-    for command in (identify, describe):
+    kernels = commands.add_parser("kernels", help="write the entry of a core's kernels into the manifest")
+    for command in (identify, describe, kernels):
         command.add_argument("--cc", required=True)
         command.add_argument("--flags", required=True)
     identify.add_argument("sources", nargs="+", type=Path)
     describe.add_argument("--chip", required=True)
-    describe.add_argument("--elf", required=True, type=Path)
-    describe.add_argument("--out", required=True, type=Path)
+    kernels.add_argument("--core", required=True)
+    for command in (describe, kernels):
+        command.add_argument("--elf", required=True, type=Path)
+        command.add_argument("--out", required=True, type=Path)
     given = parser.parse_args()
     if given.command == "build-id":
         print(build_id_source(build_id(given.cc, given.flags, given.sources)), end="")
+    elif given.command == "manifest":
+        write_manifest("chips", given.chip, entry(given.elf, given.cc, given.flags), given.out)
     else:
-        write_manifest(given.chip, given.elf, given.out, given.cc, given.flags)
+        listed = kernels_entry(given.elf, given.cc, given.flags)
+        write_manifest("kernels", given.core, listed, given.out)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,8 @@ BAD = {
     "flash an unknown board": (("flash", "virtual-nrf52841"), USAGE, "did you mean virtual-nrf52840?"),
     "flash a missing image": (("flash", "virtual-nrf52840", "--image", "no.bin"), USAGE, "no such file"),
     "recover without consent": (("recover", "virtual-nrf52840"), USAGE, "erases the whole chip; say --yes"),
+    "kernels of an unknown board": (("kernels", "--board", "nrf5284"), USAGE, "did you mean nrf52840?"),
+    "kernels of a board without a core": (("kernels", "--board", "host"), USAGE, "has no Cortex-M core"),
     "report of nothing": (("report", "."), RESULT, "no results folder"),
     "unknown virtual chip": (("virtual", "nrf5284"), USAGE, "did you mean nrf52840?"),
 }

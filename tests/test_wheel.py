@@ -82,6 +82,13 @@ def test_it_trains_on_a_virtual_board_outside_the_clone(installed: Path, tmp_pat
     assert len((tmp_path / "out" / "summary.csv").read_text().splitlines()) == 2
 
 
+def test_it_counts_kernels_outside_the_clone(installed: Path, tmp_path: Path) -> None:
+    rows = _run(installed, tmp_path, "kernels", "--board", "rp2040", "--csv").splitlines()
+    assert rows[0].startswith("core,shape,kernel,")
+    assert all(row.startswith("cortex-m0plus,") for row in rows[1:])
+    assert len(rows) > 1
+
+
 def test_it_carries_the_engines_sources_for_the_host(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

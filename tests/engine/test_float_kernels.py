@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.kernel_rig import Call, Kernel, OnCore, Result, Shape, on_host
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fqtbench.kernels.call import Call, Kernel, Result, Shape
 from fqtbench.training.image import LayerFlag
+from tests.kernels.compiled import on_core, on_host
 from tests.tools import require
 
 _CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "80")) // 4, 40)
@@ -32,7 +33,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("run")
     if request.param == "host":
         return on_host(folder, require("cc", "gcc"), "-fsanitize=undefined", "-fno-sanitize-recover")
-    return OnCore(folder, require("arm-none-eabi-gcc", "gcc-arm-none-eabi"), request.param)
+    require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+    require("make", "make")
+    return on_core(folder, request.param)
 
 
 @st.composite

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.kernel_rig import Call, Kernel, OnCore, Result, Shape, on_host
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fqtbench.kernels.call import Call, Kernel, Result, Shape
+from fqtbench.kernels.rig import OnCore
+from tests.kernels.compiled import on_core, on_host
 from tests.tools import require
 
 _CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "80")) // 4, 40)
@@ -28,8 +30,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Call], Result]:
 
 @pytest.fixture(scope="module", params=["cortex-m0plus", "cortex-m4"])
 def core(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OnCore:
-    compiler = require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
-    return OnCore(tmp_path_factory.mktemp("core"), compiler, request.param)
+    require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+    require("make", "make")
+    return on_core(tmp_path_factory.mktemp("core"), request.param)
 
 
 @st.composite
@@ -214,7 +217,9 @@ def test_depthwise_gradients_are_those_of_the_kernel_that_skips_zeros(
     call = replace(call, n_filters=call.shape.filters)
     call.tensors.pop("filters", None)
     sparse = _gradient(call, dense=False)
-    planar = replace(sparse, kernel=Kernel.GRADIENT_PLANAR, scratch_bytes=call.shape.planar_gradient_bytes())
+    size = sparse.out_bytes + 4 * call.n_filters
+    scratch = call.shape.planar_gradient_bytes()
+    planar = replace(sparse, kernel=Kernel.GRADIENT_PLANAR, scratch_bytes=scratch, out_bytes=size)
     expected = host(sparse)
     for run in (host, core):
         result = run(planar)

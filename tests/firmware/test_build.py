@@ -28,16 +28,26 @@ pytestmark = pytest.mark.timeout(240)
 
 def rebuild(firmware: Path, out: Path, chip: str) -> Path:
     """Build the firmware of that folder for one chip from nothing; return the ELF."""
-    arguments = [f"BUILD={out / 'build'}", f"OUT={out / 'elf'}", f"PYTHON={sys.executable}"]
+    _make(firmware, out, f"CHIP={chip}")
+    return out / "elf" / f"{chip}.elf"
+
+
+def rebuild_kernels(firmware: Path, out: Path, core: str) -> Path:
+    """Build the kernels of that folder for one core from nothing; return the ELF."""
+    _make(firmware, out, "-f", "bench/kernels.mk", f"CORE={core}")
+    return out / "elf" / f"kernels-{core}.elf"
+
+
+def _make(firmware: Path, out: Path, *arguments: str) -> None:
+    where = [f"BUILD={out / 'build'}", f"OUT={out / 'elf'}", f"PYTHON={sys.executable}"]
     done = subprocess.run(
-        [require("make", "make"), "-C", str(firmware), f"CHIP={chip}", *arguments],
+        [require("make", "make"), "-C", str(firmware), *arguments, *where],
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return out / "elf" / f"{chip}.elf"
 
 
 class Built(NamedTuple):
@@ -86,6 +96,30 @@ def test_the_folder_does_not_matter(built: Built, tmp_path: Path) -> None:
     assert again.read_bytes() == built.elf.read_bytes()
     for path in (FIRMWARE, built.elf.parent, Path.home()):
         assert str(path).encode() not in built.elf.read_bytes()
+
+
+@pytest.mark.parametrize("core", sorted(json.loads((PREBUILT / "manifest.json").read_text())["kernels"]))
+def test_the_prebuilt_kernels_are_those_of_the_sources(core: str, tmp_path: Path) -> None:
+    """Rebuilding a copy of the sources elsewhere gives the committed ELF and its entry in the manifest."""
+    require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+    copy = tmp_path / "somewhere else" / "firmware"
+    shutil.copytree(FIRMWARE, copy, ignore=shutil.ignore_patterns("build", "prebuilt", "__pycache__"))
+    elf = rebuild_kernels(copy, tmp_path / "out", core)
+    ours, listed = (
+        json.loads((folder / "manifest.json").read_text())["kernels"][core]
+        for folder in (elf.parent, PREBUILT)
+    )
+    if ours["toolchain"] != listed["toolchain"]:
+        pytest.skip(f"prebuilt with {listed['toolchain']}, which is not installed")
+    assert elf.read_bytes() == (PREBUILT / elf.name).read_bytes()
+    assert ours == listed
+    assert str(tmp_path).encode() not in elf.read_bytes()
+
+
+def test_each_boards_core_has_kernels() -> None:
+    """Whichever board `fqtbench kernels` is asked for, its core's kernels are there."""
+    listed = json.loads((PREBUILT / "manifest.json").read_text())["kernels"]
+    assert set(listed) == {model.core for model in VIRTUAL}
 
 
 @pytest.mark.parametrize("model", VIRTUAL, ids=lambda model: model.name)

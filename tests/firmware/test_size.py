@@ -12,7 +12,9 @@ from tests.firmware.elf_analysis import bytes_of_sources, deepest
 pytest.importorskip("capstone")
 
 _FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
-_ELVES = sorted((_FIRMWARE / "prebuilt").glob("*.elf"))
+_ELVES = [
+    _FIRMWARE / "prebuilt" / f"{path.parent.name}.elf" for path in sorted(_FIRMWARE.glob("chips/*/chip.mk"))
+]
 _FLASH_BYTES = 44 * 1024
 _SOURCES = {path.name for path in (_FIRMWARE / "engine").rglob("*.c")}
 _STACK_BYTES = 2 * 1024

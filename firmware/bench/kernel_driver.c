@@ -1,4 +1,4 @@
-/* Calls one kernel on a block of memory, on a Cortex-M or on the host: benchmarks/kernel_rig.py lays it out. */
+/* Calls one kernel on a block of memory, on a Cortex-M or on the host: fqtbench/kernels/call.py lays it out. */
 #include "cells.h"
 #include "convolution.h"
 #include "dense.h"
@@ -9,8 +9,10 @@
 #include "planar.h"
 #include "step.h"
 
-enum { FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD, FOLD_OUTER, STEP, STEP_OUTER, SUM_CELLS, STEP_CELLS, ADD,
-       GRADIENT_PLANAR, ERROR_PLANAR, FLOAT_FORWARD, FLOAT_GRADIENT, FLOAT_ERROR };
+enum {
+    FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD, FOLD_OUTER, STEP, STEP_OUTER,
+    SUM_CELLS, STEP_CELLS, ADD, GRADIENT_PLANAR, ERROR_PLANAR, FLOAT_FORWARD, FLOAT_GRADIENT, FLOAT_ERROR,
+};
 
 /* Offsets are from the request's start; 0 = absent. */
 struct request {
@@ -78,18 +80,17 @@ static void error_sparse(struct request *r)
     r->result[0] = fqt_convolution_error(&r->g, &job);
 }
 
-/* All filters, four at a time. */
+/* out: blocks of FQT_PLANES rows (stored), and their sums behind them. */
 static void gradient_planar(struct request *r)
 {
     const struct fqt_dense_gradient_job job = {at(r, r->x), at(r, r->error), r->x_zero, {NULL, r->g.filters},
                                                at(r, r->scratch)};
-    uint32_t stored = r->g.stored;
-    int32_t *rows = at(r, r->out), *sums = at(r, r->sums);
     struct fqt_planar_work work = fqt_begin_planar_gradient(&r->g, &job);
-    for (uint32_t f = 0; f < r->g.filters; f += 4u) {
-        struct fqt_dense_gradient result = fqt_planar_gradient(&work, &job, f);
-        memcpy(rows + f * stored, result.rows, 16u * stored);
-        memcpy(sums + f, result.sums, 16u);
+    work.rows = at(r, r->out);
+    for (uint32_t f = 0; f < r->g.filters; f += FQT_PLANES) {
+        work.sums = work.rows + FQT_PLANES * r->g.stored;
+        fqt_planar_gradient(&work, &job, f);
+        work.rows = work.sums + FQT_PLANES;
     }
 }
 
@@ -159,10 +160,11 @@ static void add(struct request *r)
 static void float_gradient(struct request *r)
 {
     struct fqt_selection selection = {at(r, r->filters), r->n_filters};
-    float *rows = at(r, r->argmax), *biases = rows + r->g.filters * r->g.stored;
-    for (uint32_t i = 0; i < selection.n; i++) {
+    float *rows = at(r, r->argmax);
+    for (uint32_t i = 0; i < r->n_filters; i++) {
         uint32_t f = fqt_selected(&selection, i);
-        fqt_float_gradient(&r->g, at(r, r->x), at(r, r->error), f, rows + f * r->g.stored, biases + f);
+        fqt_float_gradient(&r->g, at(r, r->x), at(r, r->error), f, rows + f * r->g.stored,
+                           rows + r->g.filters * r->g.stored + f);
     }
 }
 
@@ -172,7 +174,8 @@ static void float_error(struct request *r)
     fqt_float_error(&r->g, at(r, r->x), at(r, r->error), at(r, r->weights), selection, at(r, r->out), r->flags);
 }
 
-void run(struct request *r)
+/* The only name that a library for the host exports. */
+__attribute__((visibility("default"))) void run(struct request *r)
 {
     switch (r->kernel) {
     case FORWARD:

@@ -1,75 +1,18 @@
-"""The engine's integer kernels, one call at a time: on a virtual Cortex-M4, counted, or on this machine.
+"""One call of an engine's kernel as bytes, what it works on and what it left: firmware/bench/kernel_driver.c.
 
-The same bytes go in and come out on both, so that the DSP variants can be held against the portable ones.
+The same bytes go in and come out on every core and on the host, so that variants can be held against each other.
 """
 
-import ctypes
-import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import unicorn
-from elftools.elf.elffile import ELFFile
 from numpy.typing import NDArray
-from unicorn import arm_const
-
-from fqtbench.virtual.cpu import Cpu, Stop
-from fqtbench.virtual.memory import CodeMemory, Kind, Region
-from fqtbench.virtual.timing import cortex_m0plus, cortex_m4, cortex_m7
-from fqtbench.virtual.timing.model import Timing
-
-_ROOT: Final = Path(__file__).resolve().parents[1]
-_KERNELS: Final = _ROOT / "firmware" / "engine" / "kernels"
-_SOURCES: Final = (
-    "gradient_sparse",
-    "error_sparse",
-    "scatter",
-    "convolution_forward",
-    "rows",
-    "rows_dsp",
-    "rows_v6m",
-    "gradient_dense_v6m",
-    "patch",
-    "gradient_dense",
-    "error_dense",
-    "importance",
-    "fold",
-    "outer",
-    "step",
-    "cells",
-    "elementwise",
-    "planar",
-    "planar_ring",
-    "planar_gradient",
-    "planar_rows",
-    "planar_rows_v6m",
-    "float32",
-    "float_fpu",
-)
-_WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
-_COMMON: Final = (
-    "-std=c11",
-    "-O2",
-    "-ffp-contract=off",
-    "-fno-strict-aliasing",
-    *_WARNINGS,
-)  # firmware/Makefile
-_BARE: Final = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-ffunction-sections")
-
-_FLASH_BYTES: Final = 0x10000
-_ENTRY: Final = 0x1000  # where the linker puts the first section
-_RAM: Final = Region(0x2000_0000, 0x8_0000, Kind.RAM)
-_MEMORY: Final = CodeMemory((Region(0, _FLASH_BYTES, Kind.FLASH), _RAM))
-_STACK_BYTES: Final = 0x1000
-_RETURN: Final = 0x100  # a BKPT lies there
-_DEADLINE_CYCLES: Final = 1 << 40
 
 _UNUSED: Final = b"\xa5"
 _GUARD_BYTES: Final = 16
+_PLANES: Final = 4  # FQT_PLANES: filters of a depthwise layer at a time
 
 _GEOMETRY: Final = (
     "h", "w", "c", "out_h", "out_w", "filters", "kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left",
@@ -94,33 +37,6 @@ _REQUEST: Final = np.dtype(
     + [(name, "<i4") for name in _SIGNED]
     + [("tracking", "<u4"), ("out_is_int32", "<u4"), ("flags", "<u4"), ("result", "<i4", 2)]
 )  # struct request in kernel_driver.c
-
-
-class Core(NamedTuple):
-    """A core: compiler flags as in its chips' chip.mk, Unicorn's number of it, what its instructions cost."""
-
-    flags: tuple[str, ...]
-    model: int
-    timing: Timing
-
-
-CORES: Final = {
-    "cortex-m0plus": Core(
-        ("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
-        arm_const.UC_CPU_ARM_CORTEX_M0,
-        cortex_m0plus.TIMING,
-    ),
-    "cortex-m4": Core(
-        ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
-        arm_const.UC_CPU_ARM_CORTEX_M4,
-        cortex_m4.TIMING,
-    ),
-    "cortex-m7": Core(
-        ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16", "-DFQT_FPU_VMLA=1"),
-        arm_const.UC_CPU_ARM_CORTEX_M7,
-        cortex_m7.TIMING,
-    ),
-}
 
 
 class Kernel(IntEnum):
@@ -254,6 +170,7 @@ class Call:
     """One call of a kernel.
 
     `tensors` are x(H,W,C), weights(F,stored), error(OH,OW,F), all uint8; bias(F) int32, argmax uint8, filters uint16.
+    Those of float kernels are float32, with gradients(F,stored) and behind them bias gradients(F) in `argmax`.
     `out_bytes` are reserved for the result, `scratch_bytes` for the scratch.
     """
 
@@ -277,8 +194,8 @@ class Result(NamedTuple):
     cycles: int = 0
 
 
-def _lay_out(call: Call) -> NDArray[np.uint8]:
-    """Return the request with its tensors behind it, and between them guards."""
+def lay_out(call: Call) -> NDArray[np.uint8]:
+    """Return the request with its tensors behind it, and guards between them."""
     request = np.zeros(1, _REQUEST)[0]
     request["kernel"] = call.kernel
     for name, value in {**call.shape.geometry(), **call.numbers}.items():
@@ -296,7 +213,7 @@ def _lay_out(call: Call) -> NDArray[np.uint8]:
 
 def _check_guards(call: Call, memory: bytes) -> None:
     """Raise RuntimeError if a kernel wrote outside its output, its scratch and argmax."""
-    before, after = _lay_out(call), np.frombuffer(memory, np.uint8)
+    before, after = lay_out(call), np.frombuffer(memory, np.uint8)
     request = np.frombuffer(before[: _REQUEST.itemsize].tobytes(), _REQUEST)[0]
     touched = before != after
     touched[: _REQUEST.itemsize] = False
@@ -312,92 +229,27 @@ def _check_guards(call: Call, memory: bytes) -> None:
         )
 
 
-def _read_back(call: Call, memory: bytes, instructions: int = 0, cycles: int = 0) -> Result:
+def read_back(call: Call, memory: bytes, instructions: int = 0, cycles: int = 0) -> Result:
+    """Return what a call left in `memory`; RuntimeError if a kernel wrote outside of what it was given."""
     _check_guards(call, memory)
     request = np.frombuffer(memory[: _REQUEST.itemsize], _REQUEST)[0]
     size = call.out_bytes
-    if call.kernel in (Kernel.GRADIENT_DENSE, Kernel.GRADIENT_SPARSE, Kernel.GRADIENT_PLANAR):
+    if call.kernel in (Kernel.GRADIENT_DENSE, Kernel.GRADIENT_SPARSE):
         size = 4 * call.shape.stored * call.n_filters
     begin, sums = int(request["out_at"]), int(request["sums_at"])
     first, second = (int(v) for v in request["result"])
     argmax, n_argmax = int(request["argmax_at"]), 0
     if "argmax" in call.tensors:
         n_argmax = call.tensors["argmax"].nbytes
+    out, sum_bytes = memory[begin : begin + size], memory[sums : sums + 4 * call.n_filters]
+    if call.kernel is Kernel.GRADIENT_PLANAR:
+        blocks = np.frombuffer(out, "<i4").reshape(-1, _PLANES * (call.shape.stored + 1))
+        out, sum_bytes = blocks[:, :-_PLANES].tobytes(), blocks[:, -_PLANES:].tobytes()
     return Result(
-        memory[begin : begin + size],
-        memory[sums : sums + 4 * call.n_filters],
+        out,
+        sum_bytes,
         memory[argmax : argmax + n_argmax],
         (first, second),
         instructions,
         cycles,
     )
-
-
-def _sources() -> list[str]:
-    return [
-        str(Path(__file__).with_name("kernel_driver.c")),
-        *(str(_KERNELS / f"{name}.c") for name in _SOURCES),
-    ]
-
-
-class OnCore:
-    """The kernels as one of CORES runs them (or the portable ones), virtual, with memory that never waits."""
-
-    def __init__(self, folder: Path, compiler: str, core: str, portable: bool = False) -> None:
-        elf = folder / (f"{core}-portable.elf" if portable else f"{core}.elf")
-        flags = ("-DFQT_PORTABLE",) if portable else ()
-        command = [
-            compiler,
-            *CORES[core].flags,
-            *_COMMON,
-            *flags,
-            *_BARE,
-            f"-I{_KERNELS}",
-            f"-Wl,-Ttext={_ENTRY:#x}",
-            "-Wl,-erun",
-        ]
-        subprocess.run([*command, "-o", str(elf), *_sources()], check=True, timeout=120)
-        self._cpu = Cpu(CORES[core].model, _MEMORY, CORES[core].timing)
-        engine = self._cpu.engine
-        engine.mem_map(0, _FLASH_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        engine.mem_map(_RAM.base, _RAM.size)
-        engine.mem_write(_RETURN, b"\x00\xbe")
-        with elf.open("rb") as file:
-            parsed = ELFFile(file)
-            for segment in parsed.iter_segments("PT_LOAD"):
-                engine.mem_write(segment["p_paddr"], segment.data())
-            self._entry = int(parsed.header["e_entry"]) & ~1
-
-    def __call__(self, call: Call) -> Result:
-        """Run it; instructions and cycles include the call itself."""
-        memory = _lay_out(call)
-        assert len(memory) < _RAM.size - _STACK_BYTES
-        engine = self._cpu.engine
-        engine.mem_write(_RAM.base, memory.tobytes())
-        engine.reg_write(arm_const.UC_ARM_REG_R0, _RAM.base)
-        engine.reg_write(arm_const.UC_ARM_REG_SP, _RAM.base + _RAM.size)
-        engine.reg_write(arm_const.UC_ARM_REG_LR, _RETURN | 1)
-        self._cpu.pc = self._entry
-        instructions, cycles = self._cpu.instructions, self._cpu.now
-        stop = self._cpu.run(cycles + _DEADLINE_CYCLES)
-        if stop is not Stop.BREAKPOINT:
-            raise RuntimeError(f"{call.kernel.name} on {call.shape}: {stop} {self._cpu.fault}")
-        after = bytes(engine.mem_read(_RAM.base, len(memory)))
-        return _read_back(call, after, self._cpu.instructions - instructions, self._cpu.now - cycles)
-
-
-def on_host(folder: Path, compiler: str, *extra_flags: str) -> Callable[[Call], Result]:
-    """Build the portable variants for this machine."""
-    library = folder / "kernels.so"
-    command = [compiler, *_COMMON, *extra_flags, "-shared", "-fPIC", f"-I{_KERNELS}", "-o", str(library)]
-    subprocess.run([*command, *_sources()], check=True, timeout=120)
-    entry = ctypes.CDLL(str(library)).run
-
-    def run(call: Call) -> Result:
-        memory = _lay_out(call)
-        words = np.zeros(len(memory) // 8 + 1, np.uint64).view(np.uint8)
-        words[: len(memory)] = memory
-        entry(ctypes.c_void_p(words.ctypes.data))
-        return _read_back(call, words[: len(memory)].tobytes())
-
-    return run
