@@ -20,7 +20,7 @@ from tests.tools import require
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 PREBUILT = FIRMWARE / "prebuilt"
-STACK_BYTES = 8192
+STACK_BYTES = 4096
 VARIABLES_BYTES = 8192
 
 pytestmark = pytest.mark.timeout(240)
