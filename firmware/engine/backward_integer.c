@@ -212,10 +212,10 @@ void fqt_accumulate_integer(struct fqt_net *net, uint32_t index, const struct fq
     uint32_t at_once = filters_at_once(net, layer, g), bytes = net->tensors[layer->scratch].bytes;
     if (has_one_window(g) && (taker.way == FOLD || taker.way == STEP)) {
         accumulate_outer(&taker, layer, selection);
-    } else if (taker.way != NONE && fqt_has_planar_gradient(g) && error_share >= FQT_PLANAR_SHARE &&
+    } else if (taker.way != NONE && fqt_has_planar_gradient(g) && error_share >= fqt_planar_shares(g).gradient &&
                bytes >= fqt_planar_gradient_bytes(g)) {
         accumulate_planar(&taker, layer, selection);
-    } else if (taker.way != NONE && has_dense_kernels(g) && at_once >= LEAST_FILTERS && error_share >= FQT_DENSE_GRADIENT_SHARE) {
+    } else if (taker.way != NONE && has_dense_kernels(g) && at_once >= LEAST_FILTERS && error_share >= fqt_dense_shares(g).gradient) {
         accumulate_dense(&taker, layer, selection, at_once);
     } else {
         accumulate_sparse(&taker, layer, selection);
@@ -250,10 +250,10 @@ static bool is_dense(const struct image_layer *layer, const struct fqt_geometry 
                      uint32_t error_share)
 {
     if (fqt_has_planar_error(g)) {
-        return error_share >= FQT_PLANAR_SHARE && scratch_bytes >= fqt_planar_error_bytes(g);
+        return error_share >= fqt_planar_shares(g).error && scratch_bytes >= fqt_planar_error_bytes(g);
     }
     return has_dense_kernels(g) && scratch_bytes >= fqt_dense_error_bytes(g, FQT_DENSE_ERROR_LEAST) &&
-           (layer->type == IMAGE_FULLY_CONNECTED || error_share >= FQT_DENSE_ERROR_SHARE);
+           (layer->type == IMAGE_FULLY_CONNECTED || error_share >= fqt_dense_shares(g).error);
 }
 
 static int32_t propagate_dense(const struct fqt_net *net, const struct image_layer *layer,

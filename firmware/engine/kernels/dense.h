@@ -6,16 +6,27 @@
 #define FQT_DENSE_H
 
 #include "../internal.h"
+#include "../variant.h"
 
 /* How many of n errors are not zero; n bytes, any alignment. */
 uint32_t fqt_count_errors(const uint8_t *error, uint32_t n);
 
-/* Share of errors, in 1/256, from which the dense kernel is taken. benchmarks/kernels.py measures where it begins to take
- * fewer cycles on a Cortex-M4: gradient 16 % and error 20 % for 3x3 kernels of 16 channels, 24 % and 32 % of 64 channels,
- * 5 % and 4 % for 1x1 kernels of 16. On 1x1 maps fqt_dense_error is faster from 1 %, and fqt_dense_gradient has nothing to
- * sum over. */
-#define FQT_DENSE_GRADIENT_SHARE 44u
-#define FQT_DENSE_ERROR_SHARE 60u
+/* Share of errors, in 1/256, from which the dense kernel is taken: about where it begins to take fewer cycles
+ * (results/kernels/crossovers.csv), which depends on the core and on whether a window is more than a pixel. On 1x1 maps
+ * fqt_dense_error is always taken, and fqt_dense_gradient has nothing to sum over. */
+struct fqt_shares {
+    uint32_t gradient, error;
+};
+
+static inline struct fqt_shares fqt_dense_shares(const struct fqt_geometry *g)
+{
+    bool pixels = g->kernel_h * g->kernel_w == 1u;
+#if FQT_ARMV6M
+    return pixels ? (struct fqt_shares){70, 40} : (struct fqt_shares){105, 100};
+#else
+    return pixels ? (struct fqt_shares){5, 30} : (struct fqt_shares){60, 90};
+#endif
+}
 
 /* --- weight gradient: rows[i][tap] = sum over windows of (e - 128)(x - z_x), filter i of the selection -- */
 

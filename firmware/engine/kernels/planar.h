@@ -13,14 +13,6 @@ static inline bool fqt_is_planar(const struct fqt_geometry *g)
     return g->group_channels == 1u && g->kernel_h * g->kernel_w > 1u && g->kernel_h >= g->stride_h;
 }
 
-/* Share of errors, in 1/256, from which the kernels of depthwise layers below are taken: measured on 3x3 kernels, they take fewer
- * cycles from 1 % (error) and 2 % (gradient) on a Cortex-M4, 4 % and 9 % on a Cortex-M0+. */
-#if FQT_ARMV6M
-#define FQT_PLANAR_SHARE 15u
-#else
-#define FQT_PLANAR_SHARE 5u
-#endif
-
 /* Whether fqt_planar_gradient knows the layer; fqt_planar_error. */
 static inline bool fqt_has_planar_gradient(const struct fqt_geometry *g)
 {
@@ -31,6 +23,17 @@ static inline bool fqt_has_planar_error(const struct fqt_geometry *g)
 {
     return fqt_has_planar_gradient(g) && g->stride_h * g->stride_w == 1u && g->pad_top < g->kernel_h &&
            g->pad_left < g->kernel_w;
+}
+
+/* As fqt_dense_shares: 3x3 kernels of stride 1 have loops of their own. */
+static inline struct fqt_shares fqt_planar_shares(const struct fqt_geometry *g)
+{
+    bool own = g->kernel_h == 3u && g->kernel_w == 3u && g->stride_w == 1u;
+#if FQT_ARMV6M
+    return own ? (struct fqt_shares){23, 13} : (struct fqt_shares){85, 26};
+#else
+    return own ? (struct fqt_shares){5, 5} : (struct fqt_shares){45, 20};
+#endif
 }
 
 /* Contract of fqt_convolution_forward. Scratch: KH planes of (OW + 3) stride_w + KW + 2 words, less one if odd, for 1 or
