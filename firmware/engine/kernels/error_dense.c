@@ -3,7 +3,7 @@
 #include "rows.h"
 #include "simd.h"
 
-#define ROW_BLOCK 32u /* input channels whose sums lie on the stack */
+#define ROW_BLOCK 64u /* input channels whose sums lie on the stack */
 
 static bool is_vector(const struct fqt_geometry *g)
 {
@@ -65,22 +65,24 @@ static void put_entry(struct entry *entry, uint32_t a, int32_t error_a, uint32_t
 /* Collect the errors that are not zero, two filters an entry. Returns the number of entries; *sum: of all errors. */
 static uint32_t collect(const struct fqt_geometry *g, const struct fqt_dense_error_job *job, int32_t *sum)
 {
-    struct entry *entry = job->scratch;
+    const struct fqt_selection selection = job->selection;
     const uint8_t *error = job->error;
-    uint32_t row = 0;
+    struct entry *entry = job->scratch;
+    uint32_t stored = g->stored, row = 0;
     int32_t waiting = 0, total = 0; /* the error of `row` waits for another */
-    for (uint32_t i = 0, n = job->selection.n; i < n; i++) {
-        uint32_t filter = filter_of(job, i);
+#pragma GCC unroll 2
+    for (uint32_t i = 0; i < selection.n; i++) {
+        uint32_t filter = fqt_selected(&selection, i);
         int32_t e = error[filter] - FQT_ERROR_ZERO;
         if (e == 0) {
             continue;
         }
         total += e;
         if (waiting != 0) {
-            put_entry(entry++, row, waiting, filter * g->stored, e);
+            put_entry(entry++, row, waiting, filter * stored, e);
             waiting = 0;
         } else {
-            row = filter * g->stored;
+            row = filter * stored;
             waiting = e;
         }
     }
@@ -116,7 +118,7 @@ static __attribute__((noinline)) void sum_channels(const struct fqt_dense_error_
 {
     register int32_t *acc_end __asm__("r0") = acc + ((n + 3u) & ~3u);
     register const uint8_t *weights __asm__("r5") = job->weights + channel;
-    register uint32_t left __asm__("r6") = n_entries;
+    register uint32_t first __asm__("r6") = n_entries & 7u;
     register int32_t *to __asm__("r7") = acc;
     register const struct entry *begin __asm__("lr") = job->scratch;
     register const struct entry *end __asm__("r12") = begin + n_entries;
@@ -124,13 +126,11 @@ static __attribute__((noinline)) void sum_channels(const struct fqt_dense_error_
                      "7:\n\t"
                      "ldmia r7, {r8, r9, r10, r11}\n\t"
                      "mov r0, lr\n\t"
-                     "ands r1, r6, #3\n\t"
-                     "beq 1f\n\t"
-                     "cmp r1, #2\n\t"
-                     "blo 4f\n\t"
-                     "beq 3f\n\t"
-                     "b 2f\n"
-                     "1:\n\t" ENTRY "2:\n\t" ENTRY "3:\n\t" ENTRY "4:\n\t" ENTRY
+                     "tbb [pc, r6]\n"
+                     "0:\n\t"
+                     ".byte (1f-0b)/2, (8f-0b)/2, (6f-0b)/2, (5f-0b)/2, (4f-0b)/2, (3f-0b)/2, (2f-0b)/2, (9f-0b)/2\n"
+                     "1:\n\t" ENTRY "9:\n\t" ENTRY "2:\n\t" ENTRY "3:\n\t" ENTRY "4:\n\t" ENTRY "5:\n\t" ENTRY
+                     "6:\n\t" ENTRY "8:\n\t" ENTRY
                      "cmp r0, r12\n\t"
                      "bne 1b\n\t"
                      "stmia r7!, {r8, r9, r10, r11}\n\t"
@@ -140,7 +140,7 @@ static __attribute__((noinline)) void sum_channels(const struct fqt_dense_error_
                      "bne 7b\n\t"
                      "add sp, #4"
                      : "+r"(acc_end), "+r"(weights), "+r"(to)
-                     : "r"(begin), "r"(end), "r"(left)
+                     : "r"(begin), "r"(end), "r"(first)
                      : "r1", "r2", "r3", "r4", "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
@@ -241,8 +241,9 @@ static int32_t vector_error(const struct fqt_geometry *g, const struct fqt_dense
     int32_t acc[ROW_BLOCK];
     for (uint32_t channel = 0; channel < g->c; channel += ROW_BLOCK) {
         uint32_t n = g->c - channel < ROW_BLOCK ? g->c - channel : ROW_BLOCK;
-        for (uint32_t i = 0; i < n; i += 4u) {
-            acc[i] = acc[i + 1u] = acc[i + 2u] = acc[i + 3u] = start;
+#pragma GCC unroll 2
+        for (int32_t *to = acc; to < acc + n; to += 4) {
+            to[0] = to[1] = to[2] = to[3] = start;
         }
         if (n_entries != 0) {
             sum_channels(job, n_entries, channel, n, acc);
@@ -293,6 +294,21 @@ static struct phase phase_of(const struct fqt_geometry *g, uint32_t n_filters, u
     return p;
 }
 
+/* to[c * n] = weights[c] of `channels`. */
+static inline void put_column(uint8_t *to, uint32_t n, const uint8_t *weights, uint32_t channels)
+{
+    uint8_t *third = to + 2u * n;
+    for (; channels >= 4u; channels -= 4u, weights += 4, to += 4u * n, third += 4u * n) {
+        to[0] = weights[0];
+        to[n] = weights[1];
+        third[0] = weights[2];
+        third[n] = weights[3];
+    }
+    for (; channels != 0; channels--, to += n) {
+        *to = *weights++;
+    }
+}
+
 static void transpose(const struct work *work)
 {
     const struct fqt_geometry *g = work->g;
@@ -305,11 +321,7 @@ static void transpose(const struct work *work)
             uint32_t kx = p->first_kx + (p->columns - 1u - column) * g->stride_w;
             const uint8_t *from = job->weights + (ky * g->kernel_w + kx) * g->c + work->channel;
             for (uint32_t i = 0; i < job->selection.n; i++, at++) {
-                const uint8_t *weight = from + filter_of(job, i) * g->stored;
-                uint8_t *to = work->rows + at;
-                for (uint32_t c = 0; c < work->n_channels; c++, to += p->n) {
-                    *to = *weight++;
-                }
+                put_column(work->rows + at, p->n, from + filter_of(job, i) * g->stored, work->n_channels);
             }
         }
     }

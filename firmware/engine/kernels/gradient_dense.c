@@ -59,11 +59,6 @@ static struct fqt_patches patches_of(const struct work *work)
     };
 }
 
-static uint32_t filter_of(const struct fqt_dense_gradient_job *job, uint32_t i)
-{
-    return fqt_selected(&job->selection, i);
-}
-
 #if FQT_DSP
 
 /* The centred errors of two filters at BLOCK pixels, two pixels a word. */
@@ -97,39 +92,42 @@ static uint32_t centre_last(uint32_t to[BLOCK / 2u], const uint8_t *error, uint3
     return centre(to, errors, 1u, sum);
 }
 
-/* Of the pair of filters from `i`, at the pixels from p; an odd last filter is taken twice. False = all are zero. */
-static bool errors_of(const struct work *work, uint32_t i, uint32_t p, struct errors *errors)
+/* The errors at BLOCK pixels, or at the `left` last ones. */
+struct block {
+    const uint8_t *error;
+    uint32_t left, stride;
+};
+
+/* Of two filters; the second one may be the first again. False = all are zero. */
+static inline bool errors_of(const struct block *block, uint32_t first, uint32_t second, int32_t *sums,
+                             struct errors *errors)
 {
-    uint32_t left = work->g->out_h * work->g->out_w - p, stride = work->g->filters;
-    const uint8_t *error = work->job->error + p * stride;
-    uint32_t next = i + 1u < work->job->selection.n ? i + 1u : i;
-    const uint8_t *a = error + filter_of(work->job, i), *b = error + filter_of(work->job, next);
+    const uint8_t *a = block->error + first, *b = block->error + second;
+    uint32_t left = block->left, stride = block->stride;
     if (left < BLOCK) {
-        return (centre_last(errors->a, a, stride, left, &work->sums[i]) |
-                centre_last(errors->b, b, stride, left, &work->sums[i + 1u])) != 0;
+        return (centre_last(errors->a, a, stride, left, &sums[0]) | centre_last(errors->b, b, stride, left, &sums[1])) != 0;
     }
-    return (centre(errors->a, a, stride, &work->sums[i]) | centre(errors->b, b, stride, &work->sums[i + 1u])) != 0;
+    return (centre(errors->a, a, stride, &sums[0]) | centre(errors->b, b, stride, &sums[1])) != 0;
 }
 
-/* to[tap * BLOCK/2] = (x_p - zero) | (x_q - zero) << 16 of each tap of two pixels' windows. */
-static void interleave(uint32_t *to, const uint8_t *p, const uint8_t *q, uint32_t taps, uint32_t zero)
+/* to[tap * BLOCK/2] = x_p | x_q << 16 of each tap of two pixels' windows. */
+static void interleave(uint32_t *to, const uint8_t *p, const uint8_t *q, uint32_t taps)
 {
-    uint32_t zeros = zero * FQT_PAIR_OF_ONES;
     for (const uint8_t *end = p + taps; p != end; p += 4, q += 4, to += 4u * BLOCK / 2u) {
         uint32_t word_p = fqt_word(p), word_q = fqt_word(q);
         uint32_t low = fqt_low_halves(word_p, word_q), high = fqt_high_halves(word_p, word_q);
-        to[0] = fqt_subtract_pairs(fqt_even_bytes(low), zeros);
-        to[BLOCK / 2u] = fqt_subtract_pairs(fqt_odd_bytes(low), zeros);
-        to[BLOCK] = fqt_subtract_pairs(fqt_even_bytes(high), zeros);
-        to[3u * BLOCK / 2u] = fqt_subtract_pairs(fqt_odd_bytes(high), zeros);
+        to[0] = fqt_even_bytes(low);
+        to[BLOCK / 2u] = fqt_odd_bytes(low);
+        to[BLOCK] = fqt_even_bytes(high);
+        to[3u * BLOCK / 2u] = fqt_odd_bytes(high);
     }
 }
 
 /* As above for `rows` rows of n taps, `pitch` bytes apart: windows that lie on the map. */
-static void interleave_rows(uint32_t *to, const uint8_t *p, const uint8_t *q, struct fqt_area area, uint32_t zero)
+static void interleave_rows(uint32_t *to, const uint8_t *p, const uint8_t *q, struct fqt_area area)
 {
     for (; area.rows != 0; area.rows--, p += area.pitch, q += area.pitch, to += area.n * BLOCK / 2u) {
-        interleave(to, p, q, area.n, zero);
+        interleave(to, p, q, area.n);
     }
 }
 
@@ -151,10 +149,10 @@ static void fill_windows(const struct work *work, uint32_t p)
         struct fqt_corner c = corner_of(g, first < last ? first : last), d = corner_of(g, second < last ? second : last);
         uint32_t *to = (uint32_t *)work->windows + k;
         if ((n & 3u) == 0 && fqt_is_inside(&patches, c) && fqt_is_inside(&patches, d)) {
-            interleave_rows(to, fqt_map_at(&patches, c), fqt_map_at(&patches, d), rows, patches.fill);
+            interleave_rows(to, fqt_map_at(&patches, c), fqt_map_at(&patches, d), rows);
         } else {
             interleave(to, fqt_patch(&patches, c.top, c.left, work->patches),
-                       fqt_patch(&patches, d.top, d.left, work->patches + stored), stored, patches.fill);
+                       fqt_patch(&patches, d.top, d.left, work->patches + stored), stored);
         }
     }
 }
@@ -185,8 +183,11 @@ static __attribute__((noinline)) void accumulate(int32_t *rows, const uint32_t *
 {
     int32_t *a = rows + 2u * taps;
     uint32_t b, x, y;
-    __asm__ volatile("push {%[a]}\n"
-                     "1:\n\t" STEP STEP STEP STEP "ldr %[x], [sp]\n\t"
+    __asm__ volatile("push {%[a]}\n\t"
+                     "sub %[x], %[a], %[rows]\n\t"
+                     "lsls %[x], %[x], #27\n\t" /* carry: an odd number of fours, the first of which enters late */
+                     "bcs 2f\n"
+                     "1:\n\t" STEP STEP STEP STEP "2:\n\t" STEP STEP STEP STEP "ldr %[x], [sp]\n\t"
                      "cmp %[rows], %[x]\n\t"
                      "bne 1b\n\t"
                      "add sp, #4"
@@ -197,48 +198,93 @@ static __attribute__((noinline)) void accumulate(int32_t *rows, const uint32_t *
                      : "cc", "memory");
 }
 
-/* rows(taps,2) to (2,taps): the first filter's in place, the second's by way of the windows' memory. */
-static void separate(const struct work *work, int32_t *rows)
+/* Of pairs(taps,2) the first column to `first`, which may be `pairs`, the other to `second`, each `less`; taps a multiple
+ * of 4. */
+static __attribute__((noinline)) void separate(const int32_t *pairs, uint32_t taps, int32_t *first, int32_t *second,
+                                               const int32_t less[2])
+{
+    register const int32_t *from __asm__("r0") = pairs;
+    register const int32_t *end __asm__("r1") = pairs + 2u * taps;
+    register int32_t *to __asm__("r2") = first;
+    register int32_t *other __asm__("r3") = second;
+    register int32_t less_first __asm__("r7") = less[0];
+    register int32_t less_second __asm__("lr") = less[1];
+    __asm__ volatile("1:\n\t"
+                     "ldmia r0!, {r4, r5, r6, r8, r9, r10, r11, r12}\n\t"
+                     "subs r4, r4, r7\n\t"
+                     "sub r5, r5, lr\n\t"
+                     "subs r6, r6, r7\n\t"
+                     "sub r8, r8, lr\n\t"
+                     "sub r9, r9, r7\n\t"
+                     "sub r10, r10, lr\n\t"
+                     "sub r11, r11, r7\n\t"
+                     "sub r12, r12, lr\n\t"
+                     "stmia r2!, {r4, r6, r9, r11}\n\t"
+                     "cmp r0, r1\n\t"
+                     "stmia r3!, {r5, r8, r10, r12}\n\t"
+                     "bne 1b"
+                     : "+r"(from), "+r"(to), "+r"(other)
+                     : "r"(end), "r"(less_first), "r"(less_second)
+                     : "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
+}
+
+/* To (2,taps), of x - z_x: the first filter's in place, the second's by way of the windows' memory. */
+static void finish_rows(const struct work *work, int32_t *rows, const int32_t *sums)
 {
     uint32_t taps = work->g->stored;
+    const int32_t less[2] = {sums[0] * work->job->x_zero, sums[1] * work->job->x_zero};
     int32_t *copy = work->windows;
-    for (uint32_t i = 0; i < taps; i += 4u) {
-#pragma GCC unroll 4
-        for (uint32_t k = i; k < i + 4u; k++) {
-            int32_t first = rows[2u * k], second = rows[2u * k + 1u];
-            rows[k] = first;
-            copy[k] = second;
-        }
+    separate(rows, taps, rows, copy, less);
+    for (uint32_t k = 0; k < taps; k += 4u) {
+        rows[taps + k] = copy[k];
+        rows[taps + k + 1u] = copy[k + 1u];
+        rows[taps + k + 2u] = copy[k + 2u];
+        rows[taps + k + 3u] = copy[k + 3u];
     }
-    fqt_copy((uint8_t *)(rows + taps), (const uint8_t *)copy, 4u * taps);
+}
+
+static void add_block(const struct work *work, uint32_t p, uint32_t pixels)
+{
+    const struct fqt_selection selection = work->job->selection;
+    const struct block block = {work->job->error + p * work->g->filters, pixels - p, work->g->filters};
+    uint32_t stored = work->g->stored;
+    int32_t *rows = work->rows, *sums = work->sums;
+    struct errors errors;
+    bool filled = false;
+    for (uint32_t i = 0; i < selection.n; i += 2u, rows += 2u * stored, sums += 2) {
+        uint32_t first = fqt_selected(&selection, i);
+        uint32_t second = i + 1u < selection.n ? fqt_selected(&selection, i + 1u) : first;
+        if (!errors_of(&block, first, second, sums, &errors)) {
+            continue;
+        }
+        if (!filled) {
+            fill_windows(work, p);
+            filled = true;
+        }
+        accumulate(rows, work->windows, stored, &errors);
+    }
 }
 
 struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
 {
     const struct work work = work_of(g, job);
     uint32_t n = (uint32_t)even(job->selection.n), pixels = g->out_h * g->out_w;
-    struct errors errors;
     fqt_clear(work.rows, n * g->stored + n);
     for (uint32_t p = 0; p < pixels; p += BLOCK) {
-        bool filled = false;
-        for (uint32_t i = 0; i < job->selection.n; i += 2u) {
-            if (!errors_of(&work, i, p, &errors)) {
-                continue;
-            }
-            if (!filled) {
-                fill_windows(&work, p);
-                filled = true;
-            }
-            accumulate(work.rows + i * g->stored, work.windows, g->stored, &errors);
-        }
+        add_block(&work, p, pixels);
     }
     for (uint32_t i = 0; i < n; i += 2u) {
-        separate(&work, work.rows + i * g->stored);
+        finish_rows(&work, work.rows + i * g->stored, work.sums + i);
     }
     return (struct fqt_dense_gradient){work.rows, work.sums};
 }
 
 #else
+
+static uint32_t filter_of(const struct fqt_dense_gradient_job *job, uint32_t i)
+{
+    return fqt_selected(&job->selection, i);
+}
 
 static void add_scaled(int32_t *row, const uint8_t *window, uint32_t n, int32_t e, int32_t zero)
 {

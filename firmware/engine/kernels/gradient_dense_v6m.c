@@ -94,22 +94,37 @@ static uint8_t *gather_row(const struct work *work, const uint8_t *from, uint32_
     return fill(to, n - inside, zero);
 }
 
-/* A tap's inputs at the pixels from p. */
-static void gather(const struct work *work, uint32_t tap, uint32_t p, uint8_t *to)
+/* Where a tap lies in the kernel. */
+struct tap {
+    uint32_t ky, kx, channel;
+};
+
+static void advance(const struct fqt_geometry *g, struct tap *tap)
+{
+    if (++tap->channel == g->c) {
+        tap->channel = 0;
+        if (++tap->kx == g->kernel_w) {
+            tap->kx = 0;
+            tap->ky++;
+        }
+    }
+}
+
+/* A tap's inputs at the pixels from (oy,ox); zero points behind the last tap. On to the next tap. */
+static void gather(const struct work *work, struct tap *tap, uint32_t oy, uint32_t ox, uint8_t *to)
 {
     const struct fqt_geometry *g = work->g;
-    uint32_t place = tap / g->c, ky = place / g->kernel_w, kx = place - ky * g->kernel_w;
-    uint32_t oy = p / g->out_w, ox = p - oy * g->out_w;
-    const uint8_t *map = work->job->x + (tap - place * g->c);
+    const uint8_t *map = work->job->x + tap->channel;
     for (const uint8_t *end = to + work->pixels; to != end; oy++, ox = 0) {
-        uint32_t y = oy * g->stride_h + ky - g->pad_top, x = ox * g->stride_w + kx - g->pad_left; /* wrap outside */
+        uint32_t y = oy * g->stride_h + tap->ky - g->pad_top, x = ox * g->stride_w + tap->kx - g->pad_left; /* wrap */
         uint32_t left = (uint32_t)(end - to), n = g->out_w - ox < left ? g->out_w - ox : left;
-        if (y < g->h && tap < g->taps) {
+        if (y < g->h && tap->ky < g->kernel_h) {
             to = gather_row(work, map + y * g->w * g->c, x, n, to);
         } else {
             to = fill(to, n, (uint8_t)work->job->x_zero);
         }
     }
+    advance(g, tap);
 }
 
 /* Pairs of filters of which a block has errors that are not zero, a bit each. */
@@ -161,9 +176,11 @@ static void add_block(const struct work *work, uint32_t p)
 {
     const struct wanted wanted = transpose(work, p);
     uint8_t *second = work->inputs + work->pixels;
+    uint32_t oy = p / work->g->out_w, ox = p - oy * work->g->out_w;
+    struct tap tap = {0, 0, 0};
     for (uint32_t t = 0; t < work->g->taps && wanted.any; t += 2u) {
-        gather(work, t, p, work->inputs);
-        gather(work, t + 1u, p, second);
+        gather(work, &tap, oy, ox, work->inputs);
+        gather(work, &tap, oy, ox, second);
         const struct fqt_area area = {1u, work->pixels, 0};
         struct fqt_windows inputs = fqt_lay_out_pair(work->pairs, work->inputs, second, area, 0);
         add_taps(work, &wanted, t, FQT_ERROR_ZERO * inputs.first_sum, FQT_ERROR_ZERO * inputs.second_sum);
