@@ -80,24 +80,35 @@ static uint8_t *copy_each(uint8_t *to, const uint8_t *from, uint32_t n, uint32_t
     return to;
 }
 
-/* n windows of a row, whose input is x, x + stride_w, ... of the map's row `from`. */
-static uint8_t *gather_row(const struct work *work, const uint8_t *from, uint32_t x, uint32_t n, uint8_t *to)
+/* Of a row's windows: those whose input lies left of the map, and on it from x on. The others' lies right of it. */
+struct span {
+    uint32_t before, inside, x;
+};
+
+/* Windows ox to ox + n. */
+static struct span span_of(const struct fqt_geometry *g, uint32_t kx, uint32_t ox, uint32_t n)
 {
-    const struct fqt_geometry *g = work->g;
-    uint8_t zero = (uint8_t)work->job->x_zero;
-    for (; n != 0 && x >= g->w; n--, x += g->stride_w) { /* left of the map, where x has wrapped */
-        *to++ = zero;
+    uint32_t x = ox * g->stride_w + kx - g->pad_left; /* wraps left of the map */
+    struct span s = {0, 0, x};
+    for (; s.before != n && s.x >= g->w; s.before++) {
+        s.x += g->stride_w;
     }
-    uint32_t inside = n == 0 ? 0u : (g->stride_w == 1u ? g->w - x : (g->w - x - 1u) / g->stride_w + 1u);
-    inside = inside < n ? inside : n;
-    to = copy_each(to, from + x * g->c, inside, g->stride_w * g->c);
-    return fill(to, n - inside, zero);
+    for (x = s.x; s.before + s.inside != n && x < g->w; s.inside++) {
+        x += g->stride_w;
+    }
+    return s;
 }
 
-/* Where a tap lies in the kernel. */
+/* Where a tap lies in the kernel, and what a whole row's windows meet there. */
 struct tap {
     uint32_t ky, kx, channel;
+    struct span whole;
 };
+
+static struct tap first_tap(const struct fqt_geometry *g)
+{
+    return (struct tap){0, 0, 0, span_of(g, 0, 0, g->out_w)};
+}
 
 static void advance(const struct fqt_geometry *g, struct tap *tap)
 {
@@ -107,6 +118,7 @@ static void advance(const struct fqt_geometry *g, struct tap *tap)
             tap->kx = 0;
             tap->ky++;
         }
+        tap->whole = span_of(g, tap->kx, 0, g->out_w);
     }
 }
 
@@ -115,13 +127,17 @@ static void gather(const struct work *work, struct tap *tap, uint32_t oy, uint32
 {
     const struct fqt_geometry *g = work->g;
     const uint8_t *map = work->job->x + tap->channel;
+    uint8_t zero = (uint8_t)work->job->x_zero;
     for (const uint8_t *end = to + work->pixels; to != end; oy++, ox = 0) {
-        uint32_t y = oy * g->stride_h + tap->ky - g->pad_top, x = ox * g->stride_w + tap->kx - g->pad_left; /* wrap */
+        uint32_t y = oy * g->stride_h + tap->ky - g->pad_top; /* wraps above the map */
         uint32_t left = (uint32_t)(end - to), n = g->out_w - ox < left ? g->out_w - ox : left;
         if (y < g->h && tap->ky < g->kernel_h) {
-            to = gather_row(work, map + y * g->w * g->c, x, n, to);
+            const struct span s = n == g->out_w ? tap->whole : span_of(g, tap->kx, ox, n);
+            to = fill(to, s.before, zero);
+            to = copy_each(to, map + (y * g->w + s.x) * g->c, s.inside, g->stride_w * g->c);
+            to = fill(to, n - s.before - s.inside, zero);
         } else {
-            to = fill(to, n, (uint8_t)work->job->x_zero);
+            to = fill(to, n, zero);
         }
     }
     advance(g, tap);
@@ -177,7 +193,7 @@ static void add_block(const struct work *work, uint32_t p)
     const struct wanted wanted = transpose(work, p);
     uint8_t *second = work->inputs + work->pixels;
     uint32_t oy = p / work->g->out_w, ox = p - oy * work->g->out_w;
-    struct tap tap = {0, 0, 0};
+    struct tap tap = first_tap(work->g);
     for (uint32_t t = 0; t < work->g->taps && wanted.any; t += 2u) {
         gather(work, &tap, oy, ox, work->inputs);
         gather(work, &tap, oy, ox, second);
