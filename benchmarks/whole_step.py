@@ -42,14 +42,10 @@ _MOBILENET_PAPER_MS: Final = 193
 
 # Why a promise isn't kept.
 _SHORTFALL: Final = {
-    "whole_step_strided": "rp2040: for maps of 7×7 and 4×4 pixels the weight gradient takes 8 to 12 cycles per MAC, "
-    "where the forward pass takes 4: windows are gathered for few pixels each",
-    "whole_step_paper": "the pooled CNN is beyond all three bounds; the strided one, whose backward pass meets few "
-    "errors of zero, is not",
-    "whole_step_float": "rp2040: float32 skips errors of zero, so that its backward pass costs less than its forward "
-    "pass; the factor of 40 holds for 3×3 kernels whose errors are all other than zero (docs/kernels.md)",
-    "whole_step_mobilenet": "nearly half of the forward pass are depthwise layers at 3.5 to 17 cycles per MAC, more on "
-    "smaller maps",
+    "whole_step_strided": "∂X and ∂W have a forward pass's products each, and lay out windows of their own; on maps of "
+    "7×7 and 4×4 pixels that weighs most. A slower forward pass would have a smaller ratio",
+    "whole_step_float": "the float32 kernels are near the cores' limits, too, and skip errors of zero, of which the "
+    "strided CNN has a half; on the RP2040 the factor of 40 holds for dense 3×3 kernels (docs/kernels.md)",
 }
 
 
