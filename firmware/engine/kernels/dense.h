@@ -45,11 +45,10 @@ struct fqt_dense_gradient {
 };
 
 /* Callers with less scratch pass the selection in parts; the more at once, the fewer windows are made twice.
- * Bytes = 18*stored + (4*stored + 4) * n_filters rounded up to 2. */
+ * Bytes = 18*stored + 384 + (4*stored + 68) * n_filters rounded up to 2. */
 uint64_t fqt_dense_gradient_bytes(const struct fqt_geometry *g, uint32_t n_filters);
 
-/* 1.3 instructions and 1.5 cycles per MAC of a 3x3 kernel, 16 channels, 32 filters at once; fewer where blocks of errors
- * are zero. */
+/* docs/kernels.md has its cost; less where blocks of errors are zero. */
 struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job);
 
 /* --- error: error_in = clamp(128 + (acc*m + half) >> S), acc = sum (w - z_w)(e - 128), 0 where x is masked -- */
@@ -71,11 +70,10 @@ struct fqt_dense_error_job {
 #define FQT_DENSE_ERROR_LEAST 2u /* input channels at once */
 
 /* Scratch for `channels` input channels at once; less than C means that windows are made several times.
- * With n = F * ceil(KH/stride_h) * ceil(KW/stride_w) rounded up to 4: 6n + (n + 4) * channels; of 1x1 maps: 6F + 12. */
+ * With n = F * ceil(KH/stride_h) * ceil(KW/stride_w) rounded up to 4: 6n + (n + 4) * channels; of 1x1 maps: 16 * (F/2 + 1). */
 uint64_t fqt_dense_error_bytes(const struct fqt_geometry *g, uint32_t channels);
 
-/* Returns the largest |acc| that is not masked, if tracking; else 0. 1.7 instructions and 2 cycles per MAC of a
- * 3x3 kernel, 16 channels; 2.4 and 3.3 on 1x1 maps, where it skips errors of zero. */
+/* Returns the largest |acc| that is not masked, if tracking; else 0. On 1x1 maps it skips errors of zero. */
 int32_t fqt_dense_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job);
 
 #endif

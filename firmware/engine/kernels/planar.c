@@ -36,6 +36,7 @@ struct work {
     const struct fqt_geometry *g;
     struct fqt_ring ring;
     struct fqt_planar_row row;
+    struct fqt_planar_filters filters; /* all that the ring serves, at most a block at once */
     int32_t *acc;           /* (FQT_PLANES, acc_pitch) */
     uint8_t *bytes, *upper; /* (out_w), (group_filters, out_w) */
     int32_t *starts;        /* of the filters that the ring serves */
@@ -56,6 +57,8 @@ static struct work work_of(const struct fqt_geometry *g, void *scratch, int32_t 
     work.upper = work.bytes + n;
     work.starts = (int32_t *)(void *)(work.upper + (g->pool == 2u ? g->group_filters : 0u) * n);
     work.weights = (uint8_t *)(work.starts + channels * g->group_filters);
+    work.filters.planes_apart = channels == 1u ? 0u : work.ring.row.apart;
+    work.filters.weights_apart = work.weight_bytes;
     return work;
 }
 
@@ -68,20 +71,19 @@ static void begin_filter(const struct work *work, uint32_t i, int32_t bias, cons
 }
 
 /* acc(count,acc_pitch): sums of filters from i on over the ring's rows. */
-static inline void row_sums(const struct work *work, uint32_t i, uint32_t count)
+static inline void row_sums(struct work *work, uint32_t i, uint32_t count)
 {
-    const struct fqt_ring *ring = &work->ring;
-    const struct fqt_planar_filters filters = {
-        .planes = ring->channels == 1u ? ring->planes : fqt_ring_planes(ring, i),
-        .weights = work->weights + i * work->weight_bytes, .starts = work->starts + i, .count = count,
-        .planes_apart = ring->channels == 1u ? 0u : ring->row.apart, .weights_apart = work->weight_bytes,
-        .first = fqt_ring_first(ring),
-    };
-    fqt_planar_sums(&work->row, &filters, work->acc);
+    struct fqt_planar_filters *filters = &work->filters;
+    filters->first = fqt_ring_first(&work->ring);
+    filters->count = count;
+    filters->planes = work->ring.planes + i * filters->planes_apart;
+    filters->weights = work->weights + i * filters->weights_apart;
+    filters->starts = work->starts + i;
+    fqt_planar_sums(&work->row, filters, work->acc);
 }
 
 /* Sums of FQT_PLANES filters from i on. */
-static struct fqt_planar_sums block_sums(const struct work *work, uint32_t i)
+static inline struct fqt_planar_sums block_sums(struct work *work, uint32_t i)
 {
     row_sums(work, i, FQT_PLANES);
     return (struct fqt_planar_sums){work->acc, work->acc_pitch, work->g->out_w, work->g->filters};
@@ -96,22 +98,39 @@ static void track(struct fqt_layer_state *state, const int32_t *acc, uint32_t n)
 
 /* --- forward pass, words --------------------------------------------------------------------------------------------- */
 
-/* The filters from i on, of those that the ring serves, whose first one is `filter`. */
-static void forward_words(const struct work *work, const struct fqt_forward_job *job, uint32_t i, uint32_t filter,
-                          uint32_t oy)
+static void track_block(struct fqt_layer_state *state, const struct fqt_planar_sums *sums)
+{
+    for (uint32_t k = 0; k < FQT_PLANES; k++) {
+        track(state, sums->acc + k * sums->pitch, sums->n);
+    }
+}
+
+/* The filters from i on, of those that the ring serves, to `out`. */
+static inline void forward_words(struct work *work, const struct fqt_forward_job *job, uint32_t i, uint8_t *out)
+{
+    const struct fqt_planar_sums sums = block_sums(work, i);
+    if (job->tracked != NULL) {
+        track_block(job->tracked, &sums);
+    }
+    fqt_put_planes(&sums, &work->q, out);
+}
+
+/* All rows of four depthwise channels. */
+static void forward_channels(struct work *work, const struct fqt_forward_job *job, uint32_t filter)
 {
     const struct fqt_geometry *g = work->g;
-    const struct fqt_planar_sums sums = block_sums(work, i);
-    for (uint32_t k = 0; k < FQT_PLANES && job->tracked != NULL; k++) {
-        track(job->tracked, sums.acc + k * sums.pitch, sums.n);
+    uint32_t row_bytes = g->out_w * g->filters, rows = g->out_h;
+    uint8_t *out = (uint8_t *)job->out + filter;
+    for (uint32_t oy = 0; oy < rows; oy++, out += row_bytes) {
+        fqt_ring_load(&work->ring, oy);
+        forward_words(work, job, 0, out);
     }
-    fqt_put_planes(&sums, &work->q, (uint8_t *)job->out + oy * g->out_w * g->filters + filter + i);
 }
 
 /* --- forward pass, filter by filter ---------------------------------------------------------------------------------- */
 
 /* Sums of filter i's row, requantized, to `to`. */
-static void row_bytes(const struct work *work, const struct fqt_forward_job *job, uint32_t i, uint8_t *to)
+static void row_bytes(struct work *work, const struct fqt_forward_job *job, uint32_t i, uint8_t *to)
 {
     row_sums(work, i, 1u);
     if (job->tracked != NULL) {
@@ -121,7 +140,7 @@ static void row_bytes(const struct work *work, const struct fqt_forward_job *job
 }
 
 /* The row of filter i, whose output begins at `at`. */
-static void forward_filter(const struct work *work, const struct fqt_forward_job *job, uint32_t i, uint32_t at)
+static void forward_filter(struct work *work, const struct fqt_forward_job *job, uint32_t i, uint32_t at)
 {
     const struct fqt_geometry *g = work->g;
     if (job->out_is_int32) {
@@ -170,13 +189,14 @@ static void forward_row(struct work *work, const struct fqt_forward_job *job, ui
 {
     const struct fqt_geometry *g = work->g;
     uint32_t n = work->ring.channels * g->group_filters;
+    uint32_t at = oy * g->out_w * g->filters + filter;
     bool words = work->words;
     fqt_ring_load(&work->ring, oy);
     for (uint32_t i = 0; i < n; i += words ? FQT_PLANES : 1u) {
         if (words) {
-            forward_words(work, job, i, filter, oy);
+            forward_words(work, job, i, (uint8_t *)job->out + at + i);
         } else {
-            forward_filter(work, job, i, oy * g->out_w * g->filters + filter + i);
+            forward_filter(work, job, i, at + i);
         }
     }
 }
@@ -206,6 +226,10 @@ void fqt_planar_forward(const struct fqt_geometry *g, const struct fqt_forward_j
         fqt_ring_begin(&work.ring, job->x + channel);
         for (uint32_t i = 0; i < n; i++) {
             begin_filter(&work, i, job->bias[filter + i], job->weights + (filter + i) * g->stored, 1);
+        }
+        if (work.words && work.ring.channels == FQT_PLANES) {
+            forward_channels(&work, job, filter);
+            continue;
         }
         for (uint32_t oy = 0; oy < g->out_h; oy += g->pool) {
             if (g->pool == 2u) {

@@ -131,17 +131,20 @@ static uint32_t weights_pitch(uint32_t columns)
 /* A row of three weights, centred, is w0 w1, w1 w2; another one's are filled up with a zero to an even number. */
 static int32_t lay_out_row(int16_t *to, const uint8_t *weights, uint32_t columns, int32_t step, int32_t zero)
 {
-    int32_t first = *weights - zero, sum = first;
-    *to++ = (int16_t)first;
-    for (uint32_t i = 1; i < columns; i++) {
-        int32_t w = *(weights += step) - zero;
+    int32_t sum = 0;
+    if (columns == 3u) {
+        int32_t w0 = weights[0] - zero, w1 = weights[step] - zero, w2 = weights[2 * step] - zero;
+        to[0] = (int16_t)w0;
+        to[1] = to[2] = (int16_t)w1;
+        to[3] = (int16_t)w2;
+        return w0 + w1 + w2;
+    }
+    for (uint32_t i = 0; i < columns; i++, weights += step) {
+        int32_t w = *weights - zero;
         sum += w;
         *to++ = (int16_t)w;
-        if (columns == 3u && i == 1u) {
-            *to++ = (int16_t)w;
-        }
     }
-    if ((columns & 1u) != 0 && columns != 3u) {
+    if ((columns & 1u) != 0) {
         *to = 0;
     }
     return sum;
