@@ -36,9 +36,10 @@ static inline struct fqt_shares fqt_planar_shares(const struct fqt_geometry *g)
 #endif
 }
 
-/* Contract of fqt_convolution_forward. Scratch: KH planes of (OW + 3) stride_w + KW + 2 words, less one if odd, for 1 or
- * 4 channels; 4 rows of sums; a row of bytes, behind a fused pool one for each of a group's filters besides; weights of the
- * filters that the planes serve, 2 KH - 1 rows of KW + 1 halfwords, and what their sums begin with. */
+/* Contract of fqt_convolution_forward. Scratch: KH planes for 1 or 4 channels, of W' stride_w + KW + 2 words, less one if that
+ * is odd, W' being OW rounded up to 4, less 1; 4 rows of sums; a row of bytes, behind a fused pool one for each of a group's
+ * filters besides; weights of the filters that the planes serve, 2 KH - 1 rows of KW + 1 halfwords, and what their sums begin
+ * with. */
 uint64_t fqt_planar_bytes(const struct fqt_geometry *g);
 void fqt_planar_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job);
 
