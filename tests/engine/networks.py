@@ -230,3 +230,20 @@ def between_windows() -> Case:
     x, y = rng.integers(0, 256, (12, 9, 9, 5)).astype(np.uint8), rng.integers(0, 2, 12).astype(np.uint16)
     network = NetworkSpec.model_validate({"layers": layers})
     return Case(network, TrainingSpec(batch=1), x, y, 2, 3, (1 / 255, 0))
+
+
+def pixels_of_groups() -> Case:
+    """Return a case of 1×1 kernels whose groups have one channel of four: a window is a byte of a word, not the word."""
+    layers = [
+        {"type": "depthwise_conv2d", "kernel": 1},
+        {"type": "fully_connected", "units": 2, "activation": "linear"},
+    ]
+    rng = np.random.default_rng(7)
+    x, y = rng.integers(0, 256, (12, 3, 3, 4)).astype(np.uint8), rng.integers(0, 2, 12).astype(np.uint16)
+    network = NetworkSpec.model_validate({"layers": layers})
+    return Case(network, TrainingSpec(batch=1), x, y, 2, 3, (1 / 255, 0))
+
+
+def named() -> list[Case]:
+    """Return the cases that once differed, or that random networks seldom are."""
+    return [between_windows(), in_place(), pixels_of_groups()]

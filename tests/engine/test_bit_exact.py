@@ -4,12 +4,12 @@ import ctypes
 import os
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 
 from fqtbench.training.compile import Memory
 from fqtbench.training.reference import Trainer
 from tests.engine.native import Engine
-from tests.engine.networks import Case, cases, in_place
+from tests.engine.networks import Case, cases, named
 
 # CI asks for more cases than a desk does; the bound is stated where it is run.
 _CASES = int(os.environ.get("FQTBENCH_ENGINE_CASES", "80"))
@@ -19,8 +19,18 @@ pytestmark = pytest.mark.timeout(1800)
 
 @settings(max_examples=_CASES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(case=cases())
-@example(case=in_place())
 def test_training_any_network_gives_the_references_bits(engine_library: ctypes.CDLL, case: Case) -> None:
+    _assert_equal_bits(engine_library, case)
+
+
+@pytest.mark.parametrize(
+    "case", named(), ids=lambda case: "-".join(layer.type for layer in case.network.layers)
+)
+def test_training_a_named_network_gives_the_references_bits(engine_library: ctypes.CDLL, case: Case) -> None:
+    _assert_equal_bits(engine_library, case)
+
+
+def _assert_equal_bits(engine_library: ctypes.CDLL, case: Case) -> None:
     model = case.compile()
     reference, engine = Trainer(model.image), Engine(engine_library, model.image)
     assert (engine.status, engine.detail) == (0, 0)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fqtbench.paths import share
 from fqtbench.training.reference import Trainer
-from tests.engine.networks import Case, between_windows, cases, in_place
+from tests.engine.networks import Case, cases, named
 from tests.engine.runners import CORTEX_M0, CORTEX_M4, DOES_NOT_FIT, Emulated, Job, Machine, Sanitized, Steps
 
 _CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "80")) // 4, 30)
@@ -62,7 +62,7 @@ def _work(case: Case) -> Expected:
 
 @lru_cache(maxsize=1)
 def expected() -> list[Expected]:
-    return [_work(case) for case in [between_windows(), in_place(), *_drawn(_CASES)]]
+    return [_work(case) for case in [*named(), *_drawn(_CASES)]]
 
 
 def _assert_equal(found: list[Steps], worked: list[Expected]) -> int:

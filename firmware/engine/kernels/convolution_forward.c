@@ -176,8 +176,8 @@ static uint32_t forward_pixels(const struct fqt_geometry *g, const struct fqt_fo
 /* Whether every window is a pixel, of whole words. */
 static bool has_pixels(const struct fqt_geometry *g)
 {
-    return g->kernel_h * g->kernel_w * g->stride_h * g->stride_w * g->pool == 1u && g->stored == g->c &&
-           g->out_h == g->h && g->out_w == g->w;
+    return g->kernel_h * g->kernel_w * g->stride_h * g->stride_w * g->pool == 1u && g->group_channels == g->c &&
+           g->stored == g->c && g->out_h == g->h && g->out_w == g->w;
 }
 
 static void forward_group(const struct fqt_geometry *g, const struct fqt_forward_job *job, uint32_t first_filter,
