@@ -233,7 +233,7 @@ def between_windows() -> Case:
 
 
 def pixels_of_groups() -> Case:
-    """Return a case of 1×1 kernels whose groups have one channel of four: a window is a byte of a word, not the word."""
+    """Return a case of 1×1 kernels whose groups have one channel of four: a window is one byte of a word."""
     layers = [
         {"type": "depthwise_conv2d", "kernel": 1},
         {"type": "fully_connected", "units": 2, "activation": "linear"},
