@@ -41,7 +41,7 @@ BAD = {
     "dataset without its folder": (
         ("run", "FOLDER"),
         USAGE,
-        "give the MNIST-format folder with --dataset-root",
+        "dataset idx: give its folder",
     ),
     "activations too large for the arena": (("run", "ARENA"), USAGE, "more than the board's"),
     "weights too large for the arena": (("run", "WEIGHTS"), USAGE, "more than the board's"),

@@ -18,6 +18,7 @@ from fqtbench.bench.job import AnyJob, Charge, FlashJob, RecoverJob, ResetJob
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.bench.probes import attached_probes
 from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
+from fqtbench.cli_datasets import datasets, fetch
 from fqtbench.cli_kernels import kernels
 from fqtbench.cli_options import (
     BenchOption,
@@ -138,6 +139,8 @@ def plan(
         output.print(f"{planned.name} on {planned.model.name}\n{table}\npicture: {path}\n", markup=False)
 
 
+app.command()(datasets)
+app.command()(fetch)
 app.command()(kernels)
 app.command()(profile)
 app.command(name="profile-diff")(profile_diff)

@@ -50,7 +50,7 @@ sweep:
         ("  seed: [1, 2]", "  training.bach: [8]", 14, "unknown key training.bach; did you mean batch?"),
         ("  seed: [1, 2]", "  training.batch: [8, -1]", 14, "training.batch"),
         ("  seed: [1, 2]", "  network.layers.7.units: [1]", 14, "7 is no index into a list of 2"),
-        ("  seed: [1, 2]", "  dataset.name: [mnist]", 14, "unknown dataset mnist"),
+        ("  seed: [1, 2]", "  dataset.name: [emnist]", 14, "unknown dataset emnist"),
         ("  seed: [1, 2]", "  seed: []", 14, "sweep.seed"),
         ("  train: 40", "  train: 40\n  train: 50", 6, "train is there twice"),
         ("name: wrong\n", "", 1, "name is missing"),

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from fqtbench import datasets
 from fqtbench.board import BoardInstance, BoardModel
-from fqtbench.datasets import Dataset
+from fqtbench.datasets import Dataset, Options, transform
+from fqtbench.datasets.options import TRANSFORMS
 
 
 class _Job(BaseModel):
@@ -23,7 +24,7 @@ class Charge(_Job):
     model: BoardModel
 
 
-class DatasetRef(_Job):
+class DatasetRef(Options):
     """Which samples: the arguments of `datasets.load` and `Dataset.subset`, paths absolute."""
 
     name: str
@@ -34,7 +35,19 @@ class DatasetRef(_Job):
 
     def load(self) -> Dataset:
         """Load them."""
-        return datasets.load(self.name, self.root).subset(self.train, self.test, self.seed)
+        return self.part_of(self.load_whole())
+
+    def whole(self) -> "DatasetRef":
+        """Return the reference to the dataset that they are a part of, its images not turned or coloured."""
+        return DatasetRef(name=self.name, root=self.root, **dict(self.only(self.given() - TRANSFORMS)))
+
+    def load_whole(self) -> Dataset:
+        """Load the dataset that they are a part of."""
+        return datasets.load(self.name, self.root, self.whole())
+
+    def part_of(self, whole: Dataset) -> Dataset:
+        """Return them from what `load_whole` returned, for this reference or for one that asks for other parts."""
+        return transform(whole.subset(self.train, self.test, self.seed), self, self.seed)
 
 
 class TensorRef(_Job):

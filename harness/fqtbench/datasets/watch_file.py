@@ -5,16 +5,15 @@ the arrays are the contents of its long strings. Which is which follows from the
 file is read but the one whose SHA-256 stands here.
 """
 
-import hashlib
 import pickletools
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fqtbench.datasets.packages import SEGLEARN, read_checked
 from fqtbench.errors import UsageError
 
 CLASSES: Final = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
@@ -25,14 +24,12 @@ SOURCE: Final = (
     "smartwatch recordings of shoulder exercises (Burns et al. 2018, arXiv 1802.01489), from seglearn 1.2.5"
 )
 
-_FILE: Final = "watch_dataset.npy"
-_BYTES: Final = 18_118_091
-_SHA256: Final = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
+(_FILE,) = SEGLEARN.files
 _NPY_HEADER_BYTES: Final = 128
 _SHORTEST_ARRAY: Final = 100  # bytes; every other string of the file is a name of at most 16
 _HOW: Final = (
-    "install it with `pip install 'fqtbench[seglearn]'` (or, without its own dependencies, `pip install --no-deps "
-    f"seglearn==1.2.5`), or give the folder of its {_FILE} with --dataset-root"
+    "get it with `fqtbench fetch seglearn-left` or `pip install 'fqtbench[seglearn]'`, or give the folder of its "
+    f"{_FILE.name} with --dataset-root"
 )
 
 
@@ -48,30 +45,20 @@ class Recordings:
 
 
 def read_recordings(root: Path | None = None) -> Recordings:
-    """Read them from the installed package seglearn, or from `watch_dataset.npy` in the folder `root`.
+    """Read them from the installed package seglearn or the cache, or from `watch_dataset.npy` in the folder `root`.
 
     Raises UsageError if there is no such file, or if it isn't byte for byte the one of seglearn 1.2.5.
     """
-    path = _installed() if root is None else root / _FILE
-    try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size == _BYTES else b""
-    except OSError as error:
-        raise UsageError(f"{path}: can't be read: {error.strerror}; {_HOW}") from error
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != _SHA256:
-        raise UsageError(
-            f"{path}: not the {_BYTES} bytes that seglearn 1.2.5 carries, so it isn't read; {_HOW}"
+    path = SEGLEARN.find(_FILE, root)
+    if path is None:
+        where = (
+            f"{root / _FILE.name}: can't be read"
+            if root
+            else "the recordings of the package seglearn are not here"
         )
-    return _parse(data[_NPY_HEADER_BYTES:], digest)
-
-
-def _installed() -> Path:
-    try:
-        found = metadata.distribution("seglearn")
-    except metadata.PackageNotFoundError as error:
-        raise UsageError(f"the recordings of the package seglearn are not here; {_HOW}") from error
-    return Path(str(found.locate_file(f"seglearn/data/{_FILE}")))
+        raise UsageError(f"{where}; {_HOW}")
+    content = read_checked(path, _FILE, f"that seglearn {SEGLEARN.version} carries, so it isn't read; {_HOW}")
+    return _parse(content[_NPY_HEADER_BYTES:], _FILE.sha256)
 
 
 def _parse(pickled: bytes, sha256: str) -> Recordings:

@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fqtbench import datasets
 from fqtbench.bench.firmware import Firmware, load_firmware
 from fqtbench.bench.job import DatasetRef, TensorRef, TrainJob, epoch_order
 from fqtbench.board import BoardModel
@@ -182,14 +181,15 @@ def _reference(suite: Suite, spec: DatasetSpec, dataset_root: Path | None) -> Da
         train=spec.train,
         test=spec.test,
         seed=spec.seed,
+        **dict(spec.only(spec.given())),
     )
 
 
 @lru_cache(maxsize=2)
-def _load_whole(name: str, root: Path | None) -> Dataset:
-    return datasets.load(name, root)
+def _load_whole(whole: DatasetRef) -> Dataset:
+    return whole.load_whole()
 
 
 @lru_cache(maxsize=2)
 def _load(ref: DatasetRef) -> Dataset:
-    return _load_whole(ref.name, ref.root).subset(ref.train, ref.test, ref.seed)
+    return ref.part_of(_load_whole(ref.whole()))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, ValidationError
 
 from fqtbench import datasets
+from fqtbench.datasets import Options
 from fqtbench.errors import UsageError
 from fqtbench.exchange.source import NetworkSource
 from fqtbench.experiment import yaml_lines
@@ -27,10 +28,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DatasetSpec(_Strict):
-    """A dataset by name, or a folder of IDX files; `train` and `test` take class-balanced parts of it.
+class DatasetSpec(Options):
+    """A dataset by name, or in the folder `path`; `train` and `test` take class-balanced parts of it.
 
-    `seed` draws those parts: runs that differ in nothing but the run's own seed see the same images.
+    `seed` draws those parts, and the textures of `colour`: runs that differ in nothing but the run's own seed see the
+    same images. What else may be asked of a dataset: `Options`.
     """
 
     name: str
@@ -212,6 +214,10 @@ def _check_dataset(document: Document, variant: Variant) -> None:
         swept = ("sweep", "dataset.name")
         where = document.where(swept if "dataset.name" in variant.assignment else ("dataset", "name"))
         raise UsageError(f"{where}: dataset.name: unknown dataset {name}{nearest(name, datasets.names())}")
+    try:
+        variant.spec.dataset.check(name, datasets.find(name).options)
+    except UsageError as error:
+        raise UsageError(f"{document.where(('dataset',))}: {error}") from error
 
 
 def _brief(value: Any) -> str:
