@@ -12,17 +12,24 @@ from fqtbench.console import Progress
 
 def reproduce(
     figure: Annotated[list[str] | None, typer.Argument(help="Figures; all of them if none is named.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and seeds: every kind of figure in minutes.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder [default: out/reproduction or out/reproduction-quick]")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer samples and seeds: every kind of figure in minutes.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder [default: out/reproduction or out/reproduction-quick]"),
+    ] = None,
     bench: BenchOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the paper's experiments and draw its figures, ours beside the published values; goes on where it was stopped."""
+    """Run the paper's experiments, draw its figures beside the published values; goes on where it was stopped."""
     from fqtbench.reproduction import reproduce as paper  # noqa: PLC0415 - draws
 
     folder = out or Path("out") / ("reproduction-quick" if quick else "reproduction")
     models = load_models()
-    order = paper.Reproduction(paper.check_figures(figure or ()), folder, load_instances(models, bench), models, quick)
+    order = paper.Reproduction(
+        paper.check_figures(figure or ()), folder, load_instances(models, bench), models, quick
+    )
 
     def began(name: str, number: int, n_suites: int) -> None:
         if not as_json:

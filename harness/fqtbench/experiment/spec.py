@@ -76,8 +76,8 @@ class SuiteSpec(RunSpec):
     """A suite: one run, or the cartesian product of `sweep` over it.
 
     A key of `sweep` is the dotted path of any key of a run (``training.batch``, ``network.layers.0.filters``), its
-    value the list of values to take. `deadline_s` bounds one run, flashing included. `quick`: dotted keys, of the sweep too
-    (``sweep.seed``), with the values that they have where a short trial of everything is wanted.
+    value the list of values to take. `deadline_s` bounds one run, flashing included. `quick`: dotted keys, of the
+    sweep too (``sweep.seed``), with the values that they have where a short trial of everything is wanted.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -143,7 +143,7 @@ def find_suite(name: str) -> Path:
 
 
 def load_suite(path: Path, *, quick: bool = False) -> Suite:
-    """Read and check a suite, by its own key `quick` made a short one; UsageError names file, line, key, nearest name."""
+    """Read and check a suite, made short by its key `quick` on demand; UsageError names file, line, key, nearest name."""
     document = yaml_lines.read(path)
     if not isinstance(document.data, dict):
         raise UsageError(f"{document.where(())}: a suite is a mapping of keys (name, dataset, network, …)")
@@ -214,7 +214,9 @@ def _assign(document: Document, data: Any, key: str, value: Any, source: Locatio
         if isinstance(here, list):
             if not isinstance(part, int) or part >= len(here):
                 where = document.where(source)
-                raise UsageError(f"{where}: {source[0]} key {key}: {part} is no index into a list of {len(here)}")
+                raise UsageError(
+                    f"{where}: {source[0]} key {key}: {part} is no index into a list of {len(here)}"
+                )
         elif not isinstance(here, dict):
             where = document.where(source)
             raise UsageError(f"{where}: {source[0]} key {key}: there is nothing below {parts[number - 1]}")

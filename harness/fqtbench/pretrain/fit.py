@@ -66,7 +66,7 @@ def _learn(
         for x, y in _batches(data, schedule, generator):
             optimizer.zero_grad()
             loss = functional.cross_entropy(model(x, learning=True), y)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.trainable(), _LARGEST_NORM)
             optimizer.step()
             cosine.step()
@@ -93,7 +93,10 @@ def _batches(
 
 
 def _tensor(data: Dataset, x: Any) -> torch.Tensor:
-    """Return samples (n, h, w, c) as real values (n, c, h, w), channels last in memory: depthwise layers learn 20 times faster."""
+    """Return samples (n, h, w, c) as real values (n, c, h, w).
+
+    Channels stay last in memory: PyTorch's depthwise layers are 20 times faster so.
+    """
     real = (x.astype(np.float32) - np.float32(data.zero_point)) * np.float32(data.scale)
     return torch.from_numpy(np.ascontiguousarray(real)).permute(0, 3, 1, 2)
 

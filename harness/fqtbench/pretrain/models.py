@@ -26,7 +26,12 @@ MODELS: Final = (
     Model("cnn-fashion", networks.CNN_POOLED, _FASHION, Schedule(8, 3, shift=1)),
     Model("wide-fashion", networks.CNN_WIDE, _FASHION, Schedule(8, 3, shift=1)),
     Model("mobilenet-colour-fashion", networks.mobilenet_v2_32(), _COLOUR, Schedule(8, 2, shift=1)),
-    Model("mcunet-colour-fashion", networks.mcunet_scale_32(), _COLOUR, Schedule(2, 1, shift=1)),
+    Model(
+        "mcunet-colour-fashion",
+        networks.mcunet_scale_32(),
+        _COLOUR | {"train": 4000},
+        Schedule(3, 1, shift=1),
+    ),
     Model("imu-left", networks.IMU, {"name": "seglearn-left"}, Schedule(40, 10, rate=0.05, shift=10)),
     Model("vibration-ford-a", networks.VIBRATION, {"name": "ford-a"}, Schedule(30, 8, rate=0.05, shift=100)),
 )

@@ -1,6 +1,8 @@
-"""A network of ours as a PyTorch function: float32, with batch normalization while it learns from scratch, or with weights
-and activations rounded to uint8 as the engine will (per tensor, straight-through gradients; Jacob et al. 2018, arXiv
-1712.05877)."""
+"""A network of ours as a PyTorch function.
+
+In float32, with batch normalization while it learns from scratch; or with weights and activations rounded to uint8 as
+the engine will (per tensor, straight-through gradients; Jacob et al. 2018, arXiv 1712.05877).
+"""
 
 import math
 from collections.abc import Sequence
@@ -21,10 +23,10 @@ _RELU6: Final = 6.0
 
 
 class TorchNetwork:
-    """Parameters by layer: ``weight`` (F, C/groups, KH, KW), ``bias`` (F,), and of a convolution ``gamma``, ``beta`` (F,).
+    """Parameters by layer: ``weight`` (F, C/groups, KH, KW), ``bias`` (F,), of a convolution ``gamma``, ``beta`` (F,).
 
-    `normalized`: convolutions are followed by batch normalization. `quantized`: see the module. Both are switches of the
-    forward pass; `fold` turns the first off for good.
+    `normalized`: convolutions are followed by batch normalization. `quantized`: see the module. Both are switches of
+    the forward pass; `fold` turns the first off for good.
     """
 
     def __init__(self, layers: Sequence[Layer], generator: torch.Generator) -> None:

@@ -16,7 +16,7 @@ _CALIBRATION_SAMPLES: Final = 32
 
 
 def save(network: NetworkSpec, weights: Mapping[int, Any], data: Dataset, path: Path) -> None:
-    """Write the network to `path`. Weights of frozen layers keep all 256 levels; the head, which is trained, has headroom."""
+    """Write the network to `path`: all 256 levels for weights, but headroom for the head's, which is always trained."""
     frozen = [
         layer.model_copy(update={"train": "none"} if hasattr(layer, "train") else {})
         for layer in network.layers[:-1]

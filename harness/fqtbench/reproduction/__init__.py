@@ -1,1 +1,1 @@
-"""The paper's experiments and figures: which suites, which tables, which drawings, beside the values that it published."""
+"""The paper's experiments and figures: suites, tables, drawings, beside the values that it published."""

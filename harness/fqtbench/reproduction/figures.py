@@ -18,9 +18,22 @@ LOSS: Final = "loss"
 PARTIAL: Final = "partial"
 Tables = Mapping[str, pd.DataFrame]
 
-_TRANSFER: Final = ("transfer-turned", "transfer-digits", "transfer-colour-digits", "transfer-watch", "transfer-engine")
+_TRANSFER: Final = (
+    "transfer-turned",
+    "transfer-digits",
+    "transfer-colour-digits",
+    "transfer-watch",
+    "transfer-engine",
+)
 _SCRATCH: Final = ("scratch-fashion", "scratch-digits", "scratch-speech")
-_BOARDS: Final = ("boards-cnn", "boards-mobilenet", "boards-mcunet", "boards-watch", "boards-engine", "boards-speech")
+_BOARDS: Final = (
+    "boards-cnn",
+    "boards-mobilenet",
+    "boards-mcunet",
+    "boards-watch",
+    "boards-engine",
+    "boards-speech",
+)
 _PARTIAL: Final = ("partial", "partial-board")
 _ABLATIONS: Final = ("ablation-batch", "ablation-rate", "ablation-rounding")
 
@@ -50,9 +63,15 @@ FIGURES: Final[Mapping[str, FigureOf]] = {
     "energy": FigureOf("Energy", _BOARDS, lambda t: draw_energy(t[RUNS])),
     "partial": FigureOf("Partial updates", _PARTIAL, lambda t: draw_partial(t[PARTIAL])),
     "loss": FigureOf("Loss curves", _SCRATCH, lambda t: draw_loss(t[LOSS])),
-    "trade_off_energy": FigureOf("Accuracy against energy", ("scratch-fashion", "boards-cnn"), _energy_trade_off),
-    "trade_off_latency": FigureOf("Accuracy against latency", ("scratch-fashion", "boards-cnn"), _latency_trade_off),
-    "mcunet": FigureOf("Against MCUNet", ("boards-mobilenet", "boards-mcunet"), lambda t: draw_mcunet(t[RUNS])),
+    "trade_off_energy": FigureOf(
+        "Accuracy against energy", ("scratch-fashion", "boards-cnn"), _energy_trade_off
+    ),
+    "trade_off_latency": FigureOf(
+        "Accuracy against latency", ("scratch-fashion", "boards-cnn"), _latency_trade_off
+    ),
+    "mcunet": FigureOf(
+        "Against MCUNet", ("boards-mobilenet", "boards-mcunet"), lambda t: draw_mcunet(t[RUNS])
+    ),
     "ablations": FigureOf("Ablations", _ABLATIONS, lambda t: draw_ablations(t[RUNS])),
 }
 LOSS_SUITES: Final = _SCRATCH

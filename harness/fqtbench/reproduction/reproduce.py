@@ -59,7 +59,7 @@ def check_figures(names: Iterable[str]) -> tuple[str, ...]:
 def run_suites(
     order: Reproduction, observer: Callable[[], Observer], began: Callable[[str, int, int], None]
 ) -> None:
-    """Run what isn't recorded yet of each suite, by `began` (name, number from 1, how many); fetch its dataset first."""
+    """Run what isn't recorded yet of each suite, announced to `began` (name, number, how many); fetch its dataset."""
     suites = order.suites()
     for number, name in enumerate(suites, 1):
         began(name, number, len(suites))
@@ -113,7 +113,10 @@ def draw_from_tables(folder: Path, names: Iterable[str]) -> list[Path]:
     """Draw figures from the tables in `folder`; return the SVGs."""
     from fqtbench.report import style  # noqa: PLC0415  (matplotlib takes a second to import)
 
-    tables = {path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in (folder / TABLES).glob("*.csv")}
+    tables = {
+        path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""])
+        for path in (folder / TABLES).glob("*.csv")
+    }
     paths = []
     for name in names:
         with style.house_style():

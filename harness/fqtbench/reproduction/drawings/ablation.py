@@ -25,7 +25,9 @@ def draw_ablations(runs: pd.DataFrame) -> Drawing:
         _draw_panel(axes, table, x, series)
         axes.set_xlabel(label)
         axes.set_title(suite.removeprefix("ablation-").capitalize())
-        tables.append(table.rename(columns={x: "x", series: "series"}).assign(suite=suite, varied=x, origin="measured"))
+        tables.append(
+            table.rename(columns={x: "x", series: "series"}).assign(suite=suite, varied=x, origin="measured")
+        )
     panels[0].set_ylabel("Test accuracy (%, measured)")
     caption = "Fashion-MNIST, 6 000 images, three epochs; mean and standard deviation over seeds."
     return Drawing("ablations", caption, figure, pd.concat(tables))

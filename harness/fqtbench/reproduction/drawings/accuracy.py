@@ -41,6 +41,6 @@ def _draw(runs: pd.DataFrame, kind: str, name: str, title: str) -> Drawing:
         axes.set_ylim(max(0.0, lowest - 10), 100)
     bars.legend(right, pd.concat([ours, theirs]))
     n = f"{ours['count'].min()}" if ours["count"].min() == ours["count"].max() else "several"
-    caption = f"Ours: mean and standard deviation over {n} seeds. The paper's datasets are others; compare the configurations."
+    caption = f"Ours: mean and standard deviation over {n} seeds. The paper's datasets are others."
     columns = ["group", "configuration", "recipe", "mean", "std", "count", "origin"]
     return Drawing(name, caption, figure, pd.concat([ours, theirs])[columns])

@@ -28,7 +28,7 @@ def series_of(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def grouped(axes: Axes, table: pd.DataFrame, groups: Sequence[str]) -> None:
-    """Draw bars of columns group, configuration, recipe, mean, std: a colour a configuration, hatched in recipe paper."""
+    """Draw bars of group, configuration, recipe, mean, std: a colour a configuration, recipe paper hatched."""
     series = series_of(table)
     width = _WIDTH / max(len(series), 1)
     for number, (configuration, recipe) in enumerate(series):
@@ -52,7 +52,8 @@ def grouped(axes: Axes, table: pd.DataFrame, groups: Sequence[str]) -> None:
 
 def legend(axes: Axes, table: pd.DataFrame) -> None:
     """Explain colours and hatches to the right of the axes."""
-    series = series_of(table)
+    shown = {configuration for configuration, recipe in series_of(table) if recipe != "published"}
+    series = [(c, r) for c, r in series_of(table) if r != "published" or c not in shown]
     handles = [
         Patch(
             facecolor=style.colour(CONFIGURATIONS.index(configuration)),

@@ -31,7 +31,8 @@ _ROW_IN: Final = 0.24
 def _on_boards(runs: pd.DataFrame) -> pd.DataFrame:
     own = runs[runs.suite.isin(list(_TASK))].copy()
     own["label"] = [
-        f"{_TASK[row.suite]}, {row.board}, {row.configuration}" + (" (paper)" if row.recipe == "paper" else "")
+        f"{_TASK[row.suite]}, {row.board}, {row.configuration}"
+        + (" (paper)" if row.recipe == "paper" else "")
         for row in own.itertuples()
     ]
     order = {suite: number for number, suite in enumerate(_TASK)}
@@ -88,7 +89,9 @@ def draw_memory(runs: pd.DataFrame) -> Drawing:
     own = _on_boards(runs)
     own = own.drop_duplicates(["suite", "configuration", "recipe"])
     labels = [label.replace(f", {board}", "") for label, board in zip(own.label, own.board, strict=True)]
-    own = own.assign(label=labels, variables=own.ram_bytes - own[[k for v in _RAM.values() for k in v]].sum(axis=1))
+    own = own.assign(
+        label=labels, variables=own.ram_bytes - own[[k for v in _RAM.values() for k in v]].sum(axis=1)
+    )
     theirs = published("transfer", "ram_bytes")
     flash = published("transfer", "flash_bytes")
     n = max(len(own), len(theirs))
@@ -143,7 +146,11 @@ def draw_mcunet(runs: pd.DataFrame) -> Drawing:
     figure, (left, right) = style.new_figure(2, 1.4 + 0.34 * len(table), 10.0)
     panels: Mapping[str, tuple[list[float], str, str]] = {
         "Flash and RAM": (list(table.memory_bytes / _KB), "{:.0f}", "Memory (KB, measured and published)"),
-        "Training step": (list(table.step_s * 1e3), "{:.1f}", f"Time per sample (ms, {style.origins(table['step.origin'])})"),
+        "Training step": (
+            list(table.step_s * 1e3),
+            "{:.1f}",
+            f"Time per sample (ms, {style.origins(table['step.origin'])})",
+        ),
     }
     for axes, (title, (values, form, label)) in zip((left, right), panels.items(), strict=True):
         bars.stacked(axes, list(table.label), {title: values}, form)

@@ -56,9 +56,20 @@ def trade_off_table(runs: pd.DataFrame) -> pd.DataFrame:
     accuracy = runs[runs.suite == "scratch-fashion"].groupby(["recipe", "configuration"]).test_accuracy
     table = accuracy.agg(["mean", "std"]).fillna(0.0).reset_index()
     costs = runs[runs.suite == "boards-cnn"][
-        ["board", "recipe", "configuration", "step_j", "step_j.origin", "step_s", "step_s.origin", "ram_bytes"]
+        [
+            "board",
+            "recipe",
+            "configuration",
+            "step_j",
+            "step_j.origin",
+            "step_s",
+            "step_s.origin",
+            "ram_bytes",
+        ]
     ]
-    return costs.merge(table, on=["recipe", "configuration"]).sort_values(["board", "configuration", "recipe"])
+    return costs.merge(table, on=["recipe", "configuration"]).sort_values(
+        ["board", "configuration", "recipe"]
+    )
 
 
 def draw_trade_off(runs: pd.DataFrame, cost: str, name: str, title: str, scale: float, unit: str) -> Drawing:
@@ -80,7 +91,12 @@ def draw_trade_off(runs: pd.DataFrame, cost: str, name: str, title: str, scale: 
             zorder=2,
         )
     axes.errorbar(
-        table[cost] * scale, 100 * table["mean"], 100 * table["std"], linestyle="none", color=style.MUTED, zorder=1
+        table[cost] * scale,
+        100 * table["mean"],
+        100 * table["std"],
+        linestyle="none",
+        color=style.MUTED,
+        zorder=1,
     )
     axes.set_xscale("log")
     _draw_front(axes, list(table[cost] * scale), list(100 * table["mean"]))
@@ -88,7 +104,9 @@ def draw_trade_off(runs: pd.DataFrame, cost: str, name: str, title: str, scale: 
     axes.set_ylabel("Test accuracy (%, measured)")
     axes.set_title(f"Accuracy against {title[0].lower()}{title[1:]}")
     _legend(axes, boards)
-    caption = "Fashion-MNIST from scratch. Size: RAM. Pale: recipe paper. Dashed: Pareto front. Bars: deviation over seeds."
+    caption = (
+        "Fashion-MNIST from scratch. Size: RAM. Pale: recipe paper. Dashed: Pareto front. Bars: over seeds."
+    )
     return Drawing(name, caption, figure, table)
 
 

@@ -8,7 +8,10 @@ from fqtbench.report import style
 from fqtbench.report.figures import Drawing
 from fqtbench.reproduction.published import SOURCE, published
 
-_RULES: Final = {"sampled": "drawn by their errors (recipe best)", "dynamic": "the largest errors (recipe paper)"}
+_RULES: Final = {
+    "sampled": "drawn by their errors (recipe best)",
+    "dynamic": "the largest errors (recipe paper)",
+}
 
 
 def summarize(partial: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +32,9 @@ def draw_partial(partial: pd.DataFrame) -> Drawing:
     figure, (left, right) = style.new_figure(2, 3.9, 11.0)
     first_board = table.board.iloc[0]
     for number, (rule, label) in enumerate(_RULES.items()):
-        own = table[(table.rule.isin([rule, "whole"])) & (table.board == first_board)].sort_values("lambda_min")
+        own = table[(table.rule.isin([rule, "whole"])) & (table.board == first_board)].sort_values(
+            "lambda_min"
+        )
         left.errorbar(
             own.lambda_min,
             100 * own.test_accuracy_mean,
@@ -46,11 +51,17 @@ def draw_partial(partial: pd.DataFrame) -> Drawing:
     left.legend(loc="lower right")
     for number, board in enumerate(dict.fromkeys(table.board)):
         own = table[table.rule.isin(["sampled", "whole"]) & (table.board == board)].sort_values("lambda_min")
-        right.plot(own.lambda_min, own.speedup, color=style.colour(number), marker="D", label=f"{board}, sampled")
+        right.plot(
+            own.lambda_min, own.speedup, color=style.colour(number), marker="D", label=f"{board}, sampled"
+        )
     theirs = published("partial", "backward_speedup")
     theirs = theirs.assign(lambda_min=theirs.configuration.str.extract(r"=([\d.]+)")[0].astype(float))
     right.scatter(
-        theirs.lambda_min, theirs.value, marker="s", color=style.MUTED, label=f"published, 7 datasets\n({SOURCE})"
+        theirs.lambda_min,
+        theirs.value,
+        marker="s",
+        color=style.MUTED,
+        label=f"published, 7 datasets\n({SOURCE})",
     )
     right.set_xlabel("λ_min")
     right.set_ylabel(f"Backward pass, times cheaper ({style.origins(table['cycles.origin'])})")
@@ -58,6 +69,6 @@ def draw_partial(partial: pd.DataFrame) -> Drawing:
     right.legend(loc="upper right", fontsize=8)
     rest = theirs.rename(columns={"value": "speedup"})[["task", "lambda_min", "board", "speedup"]]
     caption = "Last three layers trained; cycles by a line through the board's steps, at the long runs' mean counts."
-    return Drawing("partial", caption, figure, pd.concat([table, rest.assign(**{"cycles.origin": "published"})]))
-
-
+    return Drawing(
+        "partial", caption, figure, pd.concat([table, rest.assign(**{"cycles.origin": "published"})])
+    )
