@@ -143,7 +143,7 @@ def find_suite(name: str) -> Path:
 
 
 def load_suite(path: Path, *, quick: bool = False) -> Suite:
-    """Read and check a suite, made short by its key `quick` on demand; UsageError names file, line, key, nearest name."""
+    """Read and check a suite, on demand as its `quick` has it; UsageError names file, line, key, nearest name."""
     document = yaml_lines.read(path)
     if not isinstance(document.data, dict):
         raise UsageError(f"{document.where(())}: a suite is a mapping of keys (name, dataset, network, …)")

@@ -13,6 +13,7 @@ from fqtbench.report import style
 RECIPE_HATCH: Final = {"best": "", "paper": "////", "published": ""}
 CONFIGURATIONS: Final = ("uint8", "mixed", "float32")
 _WIDTH: Final = 0.84
+_MARKS: Final = ("o", "D", "^", "s")
 
 
 def spread(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
@@ -97,4 +98,25 @@ def stacked(
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.margins(x=0.16)
     axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+
+
+def dots(axes: Axes, labels: Sequence[str], series: Mapping[str, Sequence[float]]) -> None:
+    """Draw marks on a logarithmic axis, the first row on top: values that differ by orders of magnitude have no bars."""
+    places = np.arange(len(labels))
+    for number, (label, values) in enumerate(series.items()):
+        axes.plot(
+            np.asarray(values, np.float64),
+            places,
+            linestyle="none",
+            marker=_MARKS[number],
+            markersize=5.5,
+            color=style.colour(number),
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            label=label,
+        )
+    axes.set_xscale("log")
+    axes.set_yticks(places, labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

@@ -30,39 +30,31 @@ _ROW_IN: Final = 0.24
 
 def _on_boards(runs: pd.DataFrame) -> pd.DataFrame:
     own = runs[runs.suite.isin(list(_TASK))].copy()
-    own["label"] = [
-        f"{_TASK[row.suite]}, {row.board}, {row.configuration}"
-        + (" (paper)" if row.recipe == "paper" else "")
-        for row in own.itertuples()
-    ]
-    order = {suite: number for number, suite in enumerate(_TASK)}
-    return own.sort_values(
-        ["suite", "board", "configuration", "recipe"],
-        key=lambda column: column.map(order) if column.name == "suite" else column,
-    )
+    suffix = own.recipe.map({"best": "", "paper": " (paper)"})
+    own["network"] = own.suite.map(_TASK)
+    own["label"] = own.network + ", " + own.board + ", " + own.configuration + suffix
+    own["place"] = own.suite.map({suite: number for number, suite in enumerate(_TASK)})
+    return own.sort_values(["place", "board", "configuration", "recipe"])
 
 
 def draw_latency(runs: pd.DataFrame) -> Drawing:
     """Forward, backward and update of a sample; the paper's totals beside."""
     own = _on_boards(runs)
-    origin = style.origins(own["step_s.origin"])
-    table = own[["label", "forward_s", "backward_s", "update_s"]].assign(origin=own["step_s.origin"])
+    table = own[["label", "forward_s", "backward_s", "update_s", "step_s"]].assign(
+        origin=own["step_s.origin"]
+    )
     theirs = pd.concat([published("scratch", "step_s"), published("transfer", "step_s")])
     theirs = theirs.assign(label=theirs.task + ", " + theirs.board + ", " + theirs.configuration)
     figure, (left, right) = style.new_figure(2, 1.4 + _ROW_IN * max(len(own), len(theirs)), 12.0)
-    parts = {name: table[f"{name}_s"] * 1e3 for name in ("forward", "backward", "update")}
-    bars.stacked(left, list(table.label), {k: list(v) for k, v in parts.items()}, "{:.2f}")
-    left.set_xscale("symlog", linthresh=1)
-    left.set_xlim(0, 4 * float(sum(parts.values()).max()))
-    left.set_xlabel(f"Time per training sample (ms, {origin})")
+    phases = {name: list(table[f"{name}_s"] * 1e3) for name in ("forward", "backward", "update")}
+    bars.dots(left, list(table.label), phases)
+    left.set_xlabel(f"Time per training sample (ms, {style.origins(table.origin)})")
     left.set_title("Latency of a training step")
-    left.legend(loc="lower right")
-    bars.stacked(right, list(theirs.label), {"whole step": list(theirs.value)}, "{:.2f}")
-    right.set_xscale("symlog", linthresh=1)
-    right.set_xlim(0, 4 * float(theirs.value.max()))
+    left.legend(loc="best")
+    bars.dots(right, list(theirs.label), {"whole step": list(theirs.value)})
     right.set_xlabel("Time per training sample (ms, published)")
-    right.set_title(f"The paper's ({SOURCE})", fontsize=9)
-    caption = "(paper): recipe paper. Logarithmic above 1 ms. An update is shared by its mini-batch."
+    right.set_title(f"The paper's whole steps ({SOURCE})", fontsize=9)
+    caption = "(paper): recipe paper. An update is shared by its mini-batch; at batch 1 it is part of the backward pass."
     rest = pd.DataFrame({"label": theirs.label, "step_s": theirs.value / 1e3, "origin": "published"})
     return Drawing("latency", caption, figure, pd.concat([table, rest]))
 
@@ -70,16 +62,13 @@ def draw_latency(runs: pd.DataFrame) -> Drawing:
 def draw_energy(runs: pd.DataFrame) -> Drawing:
     """Energy of a training step and of an inference."""
     own = _on_boards(runs)
-    origin = style.origins(own["step_j.origin"])
     table = own[["label", "step_j", "inference_j"]].assign(origin=own["step_j.origin"])
-    figure, (left, right) = style.new_figure(2, 1.4 + _ROW_IN * len(own), 11.0)
-    for axes, column, title in ((left, "step_j", "Training step"), (right, "inference_j", "Inference")):
-        bars.stacked(axes, list(table.label), {title: list(table[column] * 1e3)}, "{:.3f}")
-        axes.set_xscale("symlog", linthresh=0.1)
-        axes.set_xlim(0, 5e3 * float(table[column].max()))
-        axes.set_xlabel(f"Energy per sample (mJ, {origin})")
-        axes.set_title(title)
-    right.set_yticklabels([])
+    figure, (axes,) = style.new_figure(1, 1.4 + _ROW_IN * len(own), 8.0)
+    series = {"training step": list(table.step_j * 1e3), "inference": list(table.inference_j * 1e3)}
+    bars.dots(axes, list(table.label), series)
+    axes.set_xlabel(f"Energy per sample (mJ, {style.origins(table.origin)})")
+    axes.set_title("Energy")
+    axes.legend(loc="best")
     caption = "(paper): recipe paper. The paper's own energies are not plausible as absolute power and are not shown."
     return Drawing("energy", caption, figure, table)
 
