@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from benchmarks import kernel_tables
+from benchmarks import kernel_tables, reproduction_tables
 from benchmarks.promise import ROOT, load_all
 
 _NEAR: Final = 0.1  # deviations beyond which a reason is asked for
@@ -142,6 +142,7 @@ def whole_steps() -> str:
 
 
 _KERNELS: Final = ROOT / "docs" / "kernels.md"
+_REPRODUCTION: Final = ROOT / "docs" / "reproduction.md"
 TABLES: Final = (
     Table(_KERNELS, "kernel bounds", kernel_tables.bounds),
     Table(_KERNELS, "errors of zero", kernel_tables.densities),
@@ -157,6 +158,11 @@ TABLES: Final = (
     Table(ROOT / "README.md", "promises", promises),
     Table(ROOT / "docs" / "timing.md", "timing bounds", timing_bounds),
     Table(ROOT / "docs" / "whole-step.md", "whole steps", whole_steps),
+    Table(_REPRODUCTION, "accuracies", reproduction_tables.accuracies),
+    Table(_REPRODUCTION, "published accuracies", reproduction_tables.published_accuracies),
+    Table(_REPRODUCTION, "costs", reproduction_tables.costs),
+    Table(_REPRODUCTION, "partial updates", reproduction_tables.partial_updates),
+    Table(_REPRODUCTION, "hours", reproduction_tables.hours),
 )
 
 

@@ -35,9 +35,10 @@ class Schedule:
 def fit(network: NetworkSpec, data: Dataset, schedule: Schedule, seed: int) -> tuple[dict[int, Any], float]:
     """Return the weights, as `compile_model` takes them, and the test accuracy (0 to 1) of the rounded network.
 
-    The same seed, PyTorch and number of threads give the same weights.
+    The same seed and PyTorch give the same weights on the same kind of processor.
     """
     torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)  # sums are split by threads
     generator = torch.Generator().manual_seed(seed)
     h, w, c = data.train_x.shape[1:]
     model = TorchNetwork(resolve(network, (h, w, c), len(data.classes), "float32"), generator)

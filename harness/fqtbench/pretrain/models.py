@@ -20,12 +20,12 @@ class Model:
 
 
 _FASHION: Final = {"name": "fashion-mnist"}
-_COLOUR: Final = {"name": "fashion-mnist", "colour": True, "train": 15_000, "test": 2000}
+_COLOUR: Final = {"name": "fashion-mnist", "colour": True, "train": 10_000, "test": 1000}
 
 MODELS: Final = (
     Model("cnn-fashion", networks.CNN_POOLED, _FASHION, Schedule(8, 3, shift=1)),
     Model("wide-fashion", networks.CNN_WIDE, _FASHION, Schedule(8, 3, shift=1)),
-    Model("mobilenet-colour-fashion", networks.mobilenet_v2_32(), _COLOUR, Schedule(8, 2, shift=1)),
+    Model("mobilenet-colour-fashion", networks.mobilenet_v2_32(), _COLOUR, Schedule(7, 1, shift=1)),
     Model(
         "mcunet-colour-fashion",
         networks.mcunet_scale_32(),

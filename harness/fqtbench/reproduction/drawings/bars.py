@@ -102,7 +102,7 @@ def stacked(
 
 
 def dots(axes: Axes, labels: Sequence[str], series: Mapping[str, Sequence[float]]) -> None:
-    """Draw marks on a logarithmic axis, the first row on top: values that differ by orders of magnitude have no bars."""
+    """Draw marks on a logarithmic axis, the first row on top: values orders of magnitude apart have no bars."""
     places = np.arange(len(labels))
     for number, (label, values) in enumerate(series.items()):
         axes.plot(

@@ -54,7 +54,9 @@ def draw_latency(runs: pd.DataFrame) -> Drawing:
     bars.dots(right, list(theirs.label), {"whole step": list(theirs.value)})
     right.set_xlabel("Time per training sample (ms, published)")
     right.set_title(f"The paper's whole steps ({SOURCE})", fontsize=9)
-    caption = "(paper): recipe paper. An update is shared by its mini-batch; at batch 1 it is part of the backward pass."
+    caption = (
+        "(paper): recipe paper. An update is shared by its mini-batch; at batch 1 it is part of backward."
+    )
     rest = pd.DataFrame({"label": theirs.label, "step_s": theirs.value / 1e3, "origin": "published"})
     return Drawing("latency", caption, figure, pd.concat([table, rest]))
 
