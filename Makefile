@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test soak fuzz check firmware kernels results studies clean
+.PHONY: demo test soak fuzz check firmware kernels results studies figures pretrained reproduction clean
 
 demo: $(VENV)/.demo
 	@rm -rf out/demo
@@ -18,6 +18,11 @@ test: check
 # What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants.
 soak: $(VENV)/.dev
 	@for name in uart disturbance kills; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# Every kind of figure of the paper once, with few samples and one seed.
+figures: $(VENV)/.dev
+	@rm -rf out/reproduction-quick
+	@$(BIN)/fqtbench reproduce --quick
 
 # Any bytes as a model image and on the serial line, for ten minutes each; needs clang.
 fuzz: $(VENV)/.dev
@@ -41,9 +46,17 @@ results: $(VENV)/.dev
 	@for name in kernels suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills clean_clone readme; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done
 
-# The accuracy studies on the board `host`, an hour and a half on one core.
+# The accuracy studies on the board `host`, half an hour on one core.
 studies: $(VENV)/.dev
-	@for name in first_gate arm_swap partial readme; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in first_gate arm_swap readme; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# The paper's experiments, whole, into results/reference; an hour or two on two cores. Goes on where it was stopped.
+reproduction: $(VENV)/.dev
+	@for name in reproduction readme; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# The networks that these start from, in PyTorch (extra `pretrain`).
+pretrained: $(VENV)/.pretrain
+	@$(BIN)/python -m fqtbench.pretrain
 
 clean:
 	@rm -rf $(VENV) build dist out
@@ -61,3 +74,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 	@echo "Installing fqtbench and its test tools into $(VENV)"
 	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.pretrain: $(VENV)/.dev
+	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[pretrain]'
+	@touch $@

@@ -35,7 +35,7 @@ CNN_POOLED: Final[Network] = {
         _head(10),
     ]
 }
-# Wide where maps are small, so that λ_min decides what the backward pass costs (results/partial-updates).
+# Wide where maps are small, so that λ_min decides what the backward pass costs (docs/reproduction.md).
 CNN_WIDE: Final[Network] = {
     "layers": [
         {"type": "conv2d", "filters": 16, "stride": 2},
