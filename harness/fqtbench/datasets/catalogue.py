@@ -12,7 +12,7 @@ from fqtbench.datasets.cwru import load_cwru
 from fqtbench.datasets.daliac import load_daliac
 from fqtbench.datasets.dataset import Dataset
 from fqtbench.datasets.digits import load_mnist, load_mnist_5k
-from fqtbench.datasets.fetch import fetch_package
+from fqtbench.datasets.fetching import fetch_package
 from fqtbench.datasets.ford import load_ford
 from fqtbench.datasets.idx import load_idx_folder
 from fqtbench.datasets.image_folder import DEFAULT_SIZE, load_image_folder
