@@ -287,7 +287,7 @@ _TABLE: Final = (
         speech.LICENCE,
         speech.SOURCE,
         lambda root, options: load_speech_commands(_folder("speech-commands", root)),
-        files="a folder of WAV files per word, testing_list.txt, validation_list.txt",
+        files="WAV files in a folder per word, testing_list.txt, validation_list.txt",
     ),
 )
 ENTRIES: Final = {entry.name: entry for entry in _TABLE}

@@ -7,6 +7,7 @@ A folder per word with WAV files (RIFF, PCM, 16 bit, one channel, 16 kHz, at mos
 
 import hashlib
 import io
+import struct
 import wave
 from pathlib import Path
 from typing import Final
@@ -111,8 +112,8 @@ def _read(path: Path, digest: "hashlib._Hash") -> Waves:
             form = (opened.getnchannels(), opened.getsampwidth(), opened.getframerate())
             data = opened.readframes(RATE_HZ)
             announced = min(opened.getnframes(), RATE_HZ)
-    except (wave.Error, EOFError, ValueError) as error:
-        raise UsageError(f"{path}: can't be read as a WAV file: {error or 'it is cut short'}") from error
+    except (wave.Error, EOFError, ValueError, struct.error) as error:
+        raise UsageError(f"{path}: can't be read as a WAV file: {str(error) or 'it is cut short'}") from error
     if form != (1, 2, RATE_HZ):
         raise UsageError(
             f"{path}: {form[0]} channels of {8 * form[1]} bits at {form[2]} Hz, not one of 16 bits at {RATE_HZ} Hz"

@@ -97,6 +97,6 @@ def _numbers(path: Path, line: int, header: list[str], fields: list[str], n_fiel
 
 def _classes(labels: list[str]) -> tuple[str, ...]:
     found = set(labels)
-    if all(label.removeprefix("-").isdecimal() for label in found):
+    if all(len(label) < 19 and label.removeprefix("-").isdecimal() for label in found):
         return tuple(sorted(found, key=lambda label: (int(label), label)))
     return tuple(sorted(found))

@@ -214,10 +214,14 @@ def _check_dataset(document: Document, variant: Variant) -> None:
         swept = ("sweep", "dataset.name")
         where = document.where(swept if "dataset.name" in variant.assignment else ("dataset", "name"))
         raise UsageError(f"{where}: dataset.name: unknown dataset {name}{nearest(name, datasets.names())}")
-    try:
-        variant.spec.dataset.check(name, datasets.find(name).options)
-    except UsageError as error:
-        raise UsageError(f"{document.where(('dataset',))}: {error}") from error
+    known = datasets.find(name).options
+    for key in variant.spec.dataset.unknown(known):
+        swept = ("sweep", f"dataset.{key}")
+        where = document.where(swept if f"dataset.{key}" in variant.assignment else ("dataset", key))
+        try:
+            variant.spec.dataset.check(name, known)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
 
 
 def _brief(value: Any) -> str:
