@@ -65,6 +65,7 @@ def test_floats_are_standardized(tmp_path: Path, shape: tuple[int, ...], maps: t
         ({"train_y": np.arange(6) * 1000}, "label 5000; classes are 0 to 999"),
         ({"train_y": np.arange(6) * 0.5}, "train_y is float64"),
         ({"train_x": np.full((6, 4), np.nan), "test_x": np.zeros((3, 4))}, "infinite or no number"),
+        ({"train_x": np.full((6, 4), 1e200), "test_x": np.zeros((3, 4))}, "has a value beyond"),
         ({"train_x": np.array([{}] * 6, object)}, "can't be read as .npz: values of type object"),
     ],
 )
@@ -173,6 +174,7 @@ def test_labels_may_be_text_and_a_byte_order_mark_and_blank_lines_do_not_matter(
         ("a,label,b\n1,0,four\n", _TEST, "train.csv:2: could not convert string to float: 'four'"),
         ("a,label,b\n1,0,inf\n", _TEST, "train.csv:2: a value is infinite or no number"),
         ('a,label,b\n1,0,"4\n', _TEST, "train.csv: can't be read as CSV"),
+        ("a,label,b\n1,9,1e300\n", _TEST, "has a value beyond"),
         (_TRAIN, "b,label,a\n1,9,2\n", "test.csv: its columns are not those of train.csv"),
         (_TRAIN, "a,label,b\n1,8,2\n", "test.csv: label '8' is not in train.csv"),
     ],

@@ -188,6 +188,12 @@ def test_a_picture_cut_short_is_refused(pictures: Path) -> None:
         load_image_folder(pictures, 8)
 
 
+def test_a_picture_of_16_bits_is_refused_rather_than_clipped(pictures: Path) -> None:
+    Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(pictures / "train" / "dogs" / "x.png")
+    with pytest.raises(UsageError, match=r"x\.png: has more than 8 bits"):
+        load_image_folder(pictures, 8)
+
+
 def test_folders_that_do_not_fit_are_named(pictures: Path, tmp_path: Path) -> None:
     (pictures / "test" / "birds").mkdir()
     with pytest.raises(UsageError, match="birds: no such class in"):

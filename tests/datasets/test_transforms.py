@@ -175,6 +175,8 @@ def test_subjects_are_trained_on_and_tested_as_asked(fetched: Callable[[Package]
     every = _windows(plain.train_x) | _windows(plain.test_x)  # the same bytes: the standardization stays
     assert _windows(others.train_x) | _windows(others.test_x) == every
     assert load("seglearn-left", root, Options(window=60, step=20)).train_x.shape[1:] == (1, 60, 6)
+    half = load("seglearn-left", root, Options(window=60))
+    assert (half.train_x[0, 0, 30:] == half.train_x[1, 0, :30]).all()
 
 
 @pytest.mark.parametrize(

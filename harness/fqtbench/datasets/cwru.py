@@ -38,6 +38,7 @@ _CLASS: Final = re.compile(r"(?<![A-Za-z])(normal|(?:B|IR|OR)\d{3})(?!\d)", re.I
 _FILE_LIMIT_BYTES: Final = 64 << 20
 _MOST_VALUES: Final = 16 << 20
 _MOST_FILES: Final = 1000
+_LARGEST_G: Final = 1e9
 
 
 def load_cwru(root: Path, options: Options) -> Dataset:
@@ -117,9 +118,13 @@ def _signal(path: Path, content: bytes) -> NDArray[np.float64]:
         raise
     except Exception as error:  # SciPy's reader raises whatever its parser stumbles over
         raise UsageError(f"{path}: can't be read as a MATLAB file (level 5): {error}") from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or not _is_sane(values):
         raise UsageError(f"{path}: {name} is no array of finite numbers")
     return values.astype(np.float64).reshape(-1, 1)
+
+
+def _is_sane(values: NDArray[np.float64]) -> bool:
+    return bool(values.size and np.isfinite(values).all() and np.abs(values).max() < _LARGEST_G)
 
 
 def _drive_end(path: Path, names: list[str]) -> str:

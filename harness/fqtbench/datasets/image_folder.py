@@ -27,7 +27,7 @@ _FORMATS: Final = (
 )  # pictures alone: Pillow also starts programs for some others
 _PICTURE_LIMIT_BYTES: Final = 64 << 20
 _DATASET_LIMIT_BYTES: Final = 2 << 30
-_GREY_MODES: Final = {"1", "L", "LA", "La", "I;16", "I"}
+_GREY_MODES: Final = {"1", "L", "LA"}
 _MOST_CLASSES: Final = 1000
 
 
@@ -95,6 +95,8 @@ def _decode(path: Path, content: bytes, size: int) -> Samples:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+                if opened.mode.startswith(("I", "F")):
+                    raise UsageError(f"{path}: has more than 8 bits per pixel and channel; convert it to 8")
                 side = min(opened.size)
                 left, top = (opened.width - side) // 2, (opened.height - side) // 2
                 picture = opened.convert("L" if opened.mode in _GREY_MODES else "RGB").convert("RGB")

@@ -51,7 +51,10 @@ def load_npz(root: Path) -> Dataset:
     is_image = train_x.dtype == np.uint8
     maps = [_as_maps(train_x), _as_maps(test_x)]
     if not is_image:
-        maps = standardize(*(x.astype(np.float64) for x in maps))
+        try:
+            maps = standardize(*(x.astype(np.float64) for x in maps))
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
     return Dataset(
         path.stem,
         tuple(str(number) for number in range(largest + 1)),

@@ -1,10 +1,15 @@
 """Float samples of the user's as uint8 maps, standardized by their training part."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fqtbench.datasets.affine import Standardization, Values
 from fqtbench.datasets.dataset import Samples
+from fqtbench.errors import UsageError
+
+_LARGEST: Final = 1e100
 
 
 def standardize(*parts: Values) -> list[Samples]:
@@ -18,6 +23,11 @@ def standardize(*parts: Values) -> list[Samples]:
 
 
 def standardization(values: NDArray[np.float64]) -> Standardization:
-    """Return that of `values` (n, channels), with σ = 1 for a constant channel."""
+    """Return that of `values` (n, channels), with σ = 1 for a constant channel.
+
+    Raises UsageError for values so large that their squares would overflow.
+    """
+    if np.abs(values).max() > _LARGEST:
+        raise UsageError(f"a training sample has a value beyond ±{_LARGEST:g}; scale the data")
     found = Standardization.of(values)
     return Standardization(found.mean, np.where(found.sigma > 0, found.sigma, 1.0))

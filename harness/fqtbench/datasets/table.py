@@ -45,7 +45,10 @@ def load_csv(root: Path) -> Dataset:
     strange = sorted(set(test_labels) - set(classes))
     if strange:
         raise UsageError(f"{root / 'test.csv'}: label {strange[0]!r} is not in train.csv")
-    train_x, test_x = standardize(train, test)
+    try:
+        train_x, test_x = standardize(train, test)
+    except UsageError as error:
+        raise UsageError(f"{root}: {error}") from error
     return Dataset(
         root.name,
         classes,
