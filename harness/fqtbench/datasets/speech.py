@@ -112,7 +112,7 @@ def _read(path: Path, digest: "hashlib._Hash") -> Waves:
             form = (opened.getnchannels(), opened.getsampwidth(), opened.getframerate())
             data = opened.readframes(RATE_HZ)
             announced = min(opened.getnframes(), RATE_HZ)
-    except (wave.Error, EOFError, ValueError, struct.error) as error:
+    except (wave.Error, EOFError, OSError, ValueError, RuntimeError, struct.error) as error:
         raise UsageError(f"{path}: can't be read as a WAV file: {str(error) or 'it is cut short'}") from error
     if form != (1, 2, RATE_HZ):
         raise UsageError(

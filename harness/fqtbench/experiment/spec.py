@@ -215,13 +215,13 @@ def _check_dataset(document: Document, variant: Variant) -> None:
         where = document.where(swept if "dataset.name" in variant.assignment else ("dataset", "name"))
         raise UsageError(f"{where}: dataset.name: unknown dataset {name}{nearest(name, datasets.names())}")
     known = datasets.find(name).options
-    for key in variant.spec.dataset.unknown(known):
+    try:
+        variant.spec.dataset.check(name, known)
+    except UsageError as error:
+        key = variant.spec.dataset.unknown(known)[0]
         swept = ("sweep", f"dataset.{key}")
         where = document.where(swept if f"dataset.{key}" in variant.assignment else ("dataset", key))
-        try:
-            variant.spec.dataset.check(name, known)
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}") from error
+        raise UsageError(f"{where}: {error}") from error
 
 
 def _brief(value: Any) -> str:
