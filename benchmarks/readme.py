@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from benchmarks import kernel_tables
+from benchmarks import kernel_tables, reproduction_tables
 from benchmarks.promise import ROOT, load_all
 from fqtbench.datasets import ENTRIES
 
@@ -142,9 +142,6 @@ def whole_steps() -> str:
     return "\n".join(lines)
 
 
-_KERNELS: Final = ROOT / "docs" / "kernels.md"
-
-
 def datasets() -> str:
     """Return the table of datasets, as Markdown, from the one in the code."""
     lines = [
@@ -161,6 +158,8 @@ def datasets() -> str:
     return "\n".join(lines)
 
 
+_KERNELS: Final = ROOT / "docs" / "kernels.md"
+_REPRODUCTION: Final = ROOT / "docs" / "reproduction.md"
 TABLES: Final = (
     Table(ROOT / "docs" / "datasets.md", "datasets", datasets),
     Table(_KERNELS, "kernel bounds", kernel_tables.bounds),
@@ -177,6 +176,11 @@ TABLES: Final = (
     Table(ROOT / "README.md", "promises", promises),
     Table(ROOT / "docs" / "timing.md", "timing bounds", timing_bounds),
     Table(ROOT / "docs" / "whole-step.md", "whole steps", whole_steps),
+    Table(_REPRODUCTION, "accuracies", reproduction_tables.accuracies),
+    Table(_REPRODUCTION, "published accuracies", reproduction_tables.published_accuracies),
+    Table(_REPRODUCTION, "costs", reproduction_tables.costs),
+    Table(_REPRODUCTION, "partial updates", reproduction_tables.partial_updates),
+    Table(_REPRODUCTION, "hours", reproduction_tables.hours),
 )
 
 

@@ -16,11 +16,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.networks import CNN_POOLED, CNN_STRIDED, mobilenet_v2_32
 from benchmarks.promise import ROOT, Promise, keep
 from benchmarks.suite_runs import run_suite
 from fqtbench.datasets.idx import write_idx
 from fqtbench.experiment.results import RunResult, load_results
+from fqtbench.pretrain.networks import CNN_POOLED, CNN_STRIDED, MOBILENET_TRAINED, mobilenet_v2_32, train_last
 
 _COMMAND: Final = "python -m benchmarks.whole_step"
 _FOLDER: Final = ROOT / "results" / "whole-step"
@@ -84,7 +84,7 @@ def _suite(case: _Case) -> dict[str, Any]:
     if case in _MOBILENETS:
         return {
             "dataset": {"name": "idx", "path": "colours", "train": _MOBILENET_SAMPLES},
-            "network": mobilenet_v2_32(),
+            "network": train_last(mobilenet_v2_32(), MOBILENET_TRAINED),
             "training": {"batch": 1, "learning_rate": _RATE, "calibration_samples": 8},
         }
     return {

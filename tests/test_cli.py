@@ -46,7 +46,7 @@ BAD = {
     "option of another dataset": (
         ("run", "OPTION"),
         USAGE,
-        "window does not apply to it; it knows colour, rotate",
+        "window does not apply to it; it knows colour, mirror, rotate",
     ),
     "fetch of nothing known": (("fetch", "mnist-5k", "mnst"), USAGE, "unknown dataset mnst; did you mean"),
     "fetch of what no registry carries": (("fetch", "cifar10"), USAGE, "carried by no registry"),

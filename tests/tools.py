@@ -1,7 +1,9 @@
 """Tools that a desk may lack: their tests are skipped there, with the reason, and fail in CI."""
 
+import importlib
 import os
 import shutil
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,17 @@ def require(tool: str, debian_package: str) -> str:
     if path is not None:
         return path
     message = f"needs {tool} (Debian: {debian_package})"
+    if os.environ.get("FQTBENCH_TOOLS") == "required":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def require_module(name: str) -> Any:
+    """Return the module `name`, of a package that a desk may lack, on the terms of `require`."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        message = f"needs the package {name}"
     if os.environ.get("FQTBENCH_TOOLS") == "required":
         pytest.fail(message)
     pytest.skip(message)

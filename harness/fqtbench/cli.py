@@ -35,6 +35,7 @@ from fqtbench.cli_options import (
     print_json,
 )
 from fqtbench.cli_profile import profile, profile_diff
+from fqtbench.cli_reproduce import reproduce
 from fqtbench.console import Progress, boards_table, summary
 from fqtbench.errors import BoardError, FqtbenchError, ProbeError, ResultError, UsageError
 from fqtbench.exchange.export_onnx import export_onnx
@@ -144,6 +145,7 @@ app.command()(fetch)
 app.command()(kernels)
 app.command()(profile)
 app.command(name="profile-diff")(profile_diff)
+app.command()(reproduce)
 
 
 @app.command()

@@ -34,6 +34,7 @@ def _digest(data: Dataset) -> str:
 @pytest.mark.parametrize(
     ("options", "digest"),
     [
+        ({"mirror": True, "rotate": 30}, "c75e783ef987e74949b777fa3464c141ad9dad8fe9af6577440bfd658fcbd6ca"),
         ({"rotate": 30}, "cd17738ca497fc6238a1b80e9be2f339aebe1fe0a006ff593e4b62a5ca465d07"),
         ({"rotate": -7.5}, "7f5214132dc37e60cecc9e6073e0f11c0730fdd8dbd96720176571c38ec1ee68"),
         ({"colour": True}, "4128b97e62fdd457c062fb918428fdb412b0d824c3cc1bf96d6f134bd1a07180"),
@@ -69,6 +70,12 @@ def test_the_source_says_what_was_done(fashion: Dataset) -> None:
 def test_quarter_turns_are_exact(degrees: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 5, 8, 2)).astype(np.uint8)
     assert (rotate(images, degrees) == np.rot90(images, degrees // 90, (1, 2))).all()
+
+
+def test_mirrored_images_are_from_right_to_left(fashion: Dataset) -> None:
+    mirrored = transform(fashion, Options(mirror=True), 0)
+    assert (mirrored.train_x[:, :, 0] == fashion.train_x[:, :, -1]).all()
+    assert "from right to left" in mirrored.source
 
 
 def test_a_turn_is_counter_clockwise_about_the_centre() -> None:
@@ -140,8 +147,8 @@ def test_only_small_grey_images_are_coloured(fashion: Dataset, shape: tuple[int,
         ("spoken-digits", {"rotate": 3}, "rotate does not apply to it; it has no options"),
         ("spoken-digits", {"subjects": [1]}, "subjects does not apply"),
         ("seglearn-left", {"colour": True}, "colour does not apply to it; it knows step, subjects, test_subjects"),
-        ("cifar10", {"colour": True}, "colour does not apply to it; it knows rotate"),
-        ("fashion-mnist-12k", {"size": 8}, "size does not apply to it; it knows colour, rotate"),
+        ("cifar10", {"colour": True}, "colour does not apply to it; it knows mirror, rotate"),
+        ("fashion-mnist-12k", {"size": 8}, "size does not apply to it; it knows colour, mirror, rotate"),
     ],
 )  # fmt: skip
 def test_an_option_that_a_dataset_does_not_know_is_refused(

@@ -60,7 +60,7 @@ sweep:
             "  train: 40",
             "  size: 9",
             5,
-            "dataset fashion-mnist-12k: size does not apply to it; it knows colour, rotate",
+            "dataset fashion-mnist-12k: size does not apply to it; it knows colour, mirror, rotate",
         ),
         ("name: wrong\n", "", 1, "name is missing"),
         ("name: wrong", "name: ../wrong", 1, "name"),

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from benchmarks.networks import mobilenet_v2_32
 
 from fqtbench.bench.firmware import load_firmware
 from fqtbench.board import load_models
+from fqtbench.pretrain.networks import MOBILENET_TRAINED, mobilenet_v2_32, train_last
 from fqtbench.training import image as im
 from fqtbench.training.compile import CompiledModel, Memory, compile_model
 from fqtbench.training.plan import Buffer
@@ -20,7 +20,7 @@ _MOST_OF_THE_PAPER = 0.8
 def mobilenet() -> CompiledModel:
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8), np.arange(2, dtype=np.uint16)
-    network = NetworkSpec.model_validate(mobilenet_v2_32())
+    network = NetworkSpec.model_validate(train_last(mobilenet_v2_32(), MOBILENET_TRAINED))
     roomy = Memory(1 << 21, 1 << 21)
     return compile_model(network, TrainingSpec(batch=1), x, y, 10, roomy, seed=1, n_steps=2)
 

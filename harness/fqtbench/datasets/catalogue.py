@@ -247,7 +247,7 @@ _TABLE: Final = (
         cifar.LICENCE,
         f"CIFAR-10, {cifar.SOURCE}",
         lambda root, options: load_cifar10(_folder("cifar10", root)),
-        frozenset({"rotate"}),
+        TRANSFORMS - {"colour"},
         files="data_batch_1.bin to data_batch_5.bin, test_batch.bin",
     ),
     Entry(
@@ -257,7 +257,7 @@ _TABLE: Final = (
         cifar.LICENCE,
         f"CIFAR-100, {cifar.SOURCE}",
         lambda root, options: load_cifar100(_folder("cifar100", root)),
-        frozenset({"rotate"}),
+        TRANSFORMS - {"colour"},
         files="train.bin, test.bin",
     ),
     Entry(

@@ -9,12 +9,13 @@ from fqtbench.errors import UsageError
 
 Subjects = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
-TRANSFORMS: Final = frozenset({"rotate", "colour"})
+TRANSFORMS: Final = frozenset({"mirror", "rotate", "colour"})
 
 
 class Options(BaseModel):
     """Each dataset knows some of these keys; their defaults change nothing, and don't count for a run's identity.
 
+    - `mirror`: images from right to left
     - `rotate`: degrees by which images are turned, counter-clockwise
     - `colour`: grey images become 32×32 colour images over procedural textures
     - `subjects`, `test_subjects`: whose recordings are trained on and tested; by default all others than the other
@@ -24,6 +25,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    mirror: bool = False
     rotate: Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)] = 0.0
     colour: bool = False
     subjects: Subjects | None = None

@@ -1,4 +1,4 @@
-"""Domain shifts by computation: a dataset's images turned, or put over coloured textures."""
+"""Domain shifts by computation: a dataset's images mirrored, turned, or put over coloured textures."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from fqtbench.errors import UsageError
 
 
 def transform(data: Dataset, options: Options, seed: int) -> Dataset:
-    """Return `data` as `options` want its images, turned first; `seed` draws the textures.
+    """Return `data` as `options` want its images, mirrored first, then turned; `seed` draws the textures.
 
     Each image is changed by itself, so it makes no difference whether a part is taken before or after. The source says
     what was done. Raises UsageError if the images are not of the kind that this needs.
@@ -21,6 +21,9 @@ def transform(data: Dataset, options: Options, seed: int) -> Dataset:
     if data.zero_point != 0:
         raise UsageError(f"dataset {data.name}: {min(asked)} does not apply to it: its samples are no images")
     train_x, test_x, source = data.train_x, data.test_x, data.source
+    if options.mirror:
+        train_x, test_x = train_x[:, :, ::-1], test_x[:, :, ::-1]
+        source = f"{source}; from right to left"
     if options.rotate:
         train_x, test_x = (rotate(x, options.rotate) for x in (train_x, test_x))
         source = f"{source}; turned by {options.rotate:g}°"

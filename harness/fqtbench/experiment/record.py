@@ -156,6 +156,7 @@ class Recorder:
                 "bytes": len(compiled.image),
                 "macs_forward": compiled.macs_forward,
                 "parameters": compiled.parameters,
+                "ram_by_kind": compiled.plan.by_kind(),
                 "memory_plan": compiled.plan.table([layer.name for layer in compiled.layers]),
             },
             "firmware": {

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,6 +20,7 @@ from fqtbench.schema import Location, explain, nearest
 from fqtbench.training.spec import NetworkSpec, TrainingSpec
 
 MAX_RUNS: Final = 10_000
+_SWEEP: Final = "sweep."
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -75,7 +76,8 @@ class SuiteSpec(RunSpec):
     """A suite: one run, or the cartesian product of `sweep` over it.
 
     A key of `sweep` is the dotted path of any key of a run (``training.batch``, ``network.layers.0.filters``), its
-    value the list of values to take. `deadline_s` bounds one run, flashing included.
+    value the list of values to take. `deadline_s` bounds one run, flashing included. `quick`: dotted keys, of the
+    sweep too (``sweep.seed``), with the values that they have where a short trial of everything is wanted.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -83,6 +85,7 @@ class SuiteSpec(RunSpec):
     boards: Annotated[tuple[str, ...], Field(min_length=1)] = ("virtual-nrf52840",)
     sweep: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] = {}
     deadline_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600.0
+    quick: dict[str, JsonValue] = {}
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Suite:
     def sha256(self) -> str:
         """Identity of the suite: hash of its checked content, so that a comment changes nothing."""
         return hashlib.sha256(
-            canonical_json(self.spec.model_dump(mode="json", exclude={"boards"}))
+            canonical_json(self.spec.model_dump(mode="json", exclude={"boards", "quick"}))
         ).hexdigest()
 
     def where(self, *location: str | int) -> str:
@@ -131,7 +134,7 @@ def find_suite(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    packaged = {file.stem: file for file in share("experiments").glob("*.yaml")}
+    packaged = {file.stem: file for file in share("experiments").rglob("*.yaml")}
     if name in packaged:
         return packaged[name]
     raise UsageError(
@@ -139,11 +142,13 @@ def find_suite(name: str) -> Path:
     )
 
 
-def load_suite(path: Path) -> Suite:
-    """Read and check a suite; UsageError names file, line, key and the nearest known name."""
+def load_suite(path: Path, *, quick: bool = False) -> Suite:
+    """Read and check a suite, on demand as its `quick` has it; UsageError names file, line, key, nearest name."""
     document = yaml_lines.read(path)
     if not isinstance(document.data, dict):
         raise UsageError(f"{document.where(())}: a suite is a mapping of keys (name, dataset, network, …)")
+    if quick:
+        document = _shortened(document)
     try:
         spec = SuiteSpec.model_validate(document.data)
     except ValidationError as error:
@@ -152,6 +157,20 @@ def load_suite(path: Path) -> Suite:
     for variant in variants:
         _check_dataset(document, variant)
     return Suite(document, spec, variants)
+
+
+def _shortened(document: Document) -> Document:
+    """Return the suite with the values of its key `quick`."""
+    data = json.loads(json.dumps(document.data, default=str))
+    given = data.pop("quick", None)
+    if not isinstance(given, dict):
+        raise UsageError(f"{document.where(())}: the suite has no `quick` keys; run it whole")
+    for key, value in given.items():
+        if key.startswith(_SWEEP):
+            data.setdefault("sweep", {})[key.removeprefix(_SWEEP)] = value
+        else:
+            _assign(document, data, key, value, ("quick", key))
+    return replace(document, data=data)
 
 
 def _expand(document: Document, spec: SuiteSpec) -> list[Variant]:
@@ -172,7 +191,7 @@ def _expand(document: Document, spec: SuiteSpec) -> list[Variant]:
 def _variant(document: Document, base: dict[str, Any], assignment: dict[str, Any]) -> Variant:
     data = json.loads(json.dumps(base, default=str))
     for key, value in assignment.items():
-        _assign(document, data, key, value)
+        _assign(document, data, key, value, ("sweep", key))
 
     def where(location: Location) -> str:
         """A wrong value may come from the sweep: then point there."""
@@ -186,7 +205,7 @@ def _variant(document: Document, base: dict[str, Any], assignment: dict[str, Any
         raise UsageError(explain(error, RunSpec, data, where)) from error
 
 
-def _assign(document: Document, data: Any, key: str, value: Any) -> None:
+def _assign(document: Document, data: Any, key: str, value: Any, source: Location) -> None:
     """Set the dotted `key` in `data`, making mappings on the way; the schema then says whether it exists."""
     parts: list[str | int] = [int(part) if part.isdigit() else part for part in key.split(".")]
     here = data
@@ -194,12 +213,13 @@ def _assign(document: Document, data: Any, key: str, value: Any) -> None:
         last = number == len(parts) - 1
         if isinstance(here, list):
             if not isinstance(part, int) or part >= len(here):
+                where = document.where(source)
                 raise UsageError(
-                    f"{document.where(('sweep', key))}: sweep key {key}: {part} is no index into a list of {len(here)}"
+                    f"{where}: {source[0]} key {key}: {part} is no index into a list of {len(here)}"
                 )
         elif not isinstance(here, dict):
-            where = document.where(("sweep", key))
-            raise UsageError(f"{where}: sweep key {key}: there is nothing below {parts[number - 1]}")
+            where = document.where(source)
+            raise UsageError(f"{where}: {source[0]} key {key}: there is nothing below {parts[number - 1]}")
         elif not last:
             here.setdefault(part, {})
         if last:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 ALIGNMENT_BYTES: Final = 4  # the Cortex-M0+ faults on unaligned words
 _TRIES: Final = 80  # orders tried beyond the plain ones; each takes some milliseconds
@@ -80,6 +80,16 @@ class MemoryPlan:
         """Bytes by which a region is overrun; 0 if the plan fits."""
         pairs = zip(self.region_peaks, self.region_bytes, strict=True)
         return sum(max(peak - offered, 0) for peak, offered in pairs)
+
+    def by_kind(self) -> dict[Kind, int]:
+        """Return the bytes of each kind that are alive at the fullest moment; together they are the lower bound."""
+        buffers = [p.buffer for p in self.placements]
+        fullest = max(
+            sorted({b.first for b in buffers}),
+            key=lambda moment: sum(b.aligned_bytes for b in buffers if b.first <= moment <= b.last),
+        )
+        alive = [b for b in buffers if b.first <= fullest <= b.last]
+        return {kind: sum(b.aligned_bytes for b in alive if b.kind == kind) for kind in get_args(Kind)}
 
     def find(self, name: str) -> Placement:
         """Return where the buffer called `name` lies."""

@@ -1,0 +1,95 @@
+"""The tables of docs/reproduction.md, from results/reference."""
+
+import json
+
+import pandas as pd
+
+from benchmarks.reproduction import REFERENCE
+from fqtbench.reproduction.drawings.bars import spread
+from fqtbench.reproduction.drawings.partial import summarize
+from fqtbench.reproduction.published import published
+
+_CONFIGURATIONS = ("uint8", "mixed", "float32")
+
+
+def _runs() -> pd.DataFrame:
+    return pd.read_csv(REFERENCE / "tables" / "runs.csv", keep_default_na=False, na_values=[""])
+
+
+def accuracies() -> str:
+    """Return accuracy by task, recipe and configuration, mean ± deviation over the seeds, as Markdown."""
+    runs = _runs()
+    lines = [
+        "| task | recipe | training samples | uint8, % | mixed, % | float32, % |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for prefix in ("transfer-", "scratch-"):
+        own = runs[runs.suite.str.startswith(prefix)]
+        table = spread(own, ("suite", "recipe", "n_train", "configuration"), "test_accuracy")
+        for (suite, recipe, n), rows in table.groupby(["suite", "recipe", "n_train"], sort=False):
+            by = rows.set_index("configuration")
+            cells = [f"{100 * by['mean'][c]:.1f} ± {100 * by['std'][c]:.1f}" for c in _CONFIGURATIONS]
+            lines.append(f"| {suite} | {recipe} | {n:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def published_accuracies() -> str:
+    """Return the paper's, as Markdown."""
+    lines = ["| published | uint8, % | mixed, % | float32, % |", "|---|---:|---:|---:|"]
+    for figure in ("transfer", "scratch"):
+        table = published(figure, "test_accuracy").set_index(["task", "configuration"]).value
+        for task in dict.fromkeys(table.index.get_level_values(0)):
+            lines.append(
+                f"| {figure}: {task} | {' | '.join(f'{table[task, c]:.1f}' for c in _CONFIGURATIONS)} |"
+            )
+    return "\n".join(lines)
+
+
+def costs() -> str:
+    """Return what a step costs on each board, recipe best, as Markdown."""
+    runs = _runs()
+    own = runs[runs.suite.str.startswith("boards-") & (runs.recipe == "best")]
+    lines = [
+        "| network | board | configuration, batch | forward, ms | backward, ms | update, ms "
+        "| step, mJ | RAM, KB | flash, KB |",
+        f"|---|---|---|{'---:|' * 6}",
+    ]
+    for row in own.to_dict("records"):
+        times = " | ".join(f"{1e3 * row[f'{phase}_s']:,.2f}" for phase in ("forward", "backward", "update"))
+        network = row["suite"].removeprefix("boards-")
+        lines.append(
+            f"| {network} | {row['board']} | {row['configuration']}, {row['batch']} | {times} "
+            f"| {1e3 * row['step_j']:,.3f} | {row['ram_bytes'] / 1024:.0f} | {row['flash_bytes'] / 1024:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def partial_updates() -> str:
+    """Return accuracy and backward cycles over λ_min, as Markdown."""
+    table = summarize(pd.read_csv(REFERENCE / "tables" / "partial.csv"))
+    boards = list(dict.fromkeys(table.board))
+    columns = " | ".join(f"{board}: M cycles (times cheaper)" for board in boards)
+    lines = [
+        f"| rule | λ_min | accuracy, % | points lost | {columns} |",
+        f"|---|---|---:|---:|{'---:|' * len(boards)}",
+    ]
+    for (rule, lambda_min), rows in table.groupby(["rule", "lambda_min"], sort=False):
+        by = rows.set_index("board")
+        first = by.iloc[0]
+        cells = [f"{by.backward_cycles_mean[b] / 1e6:.2f} ({by.speedup[b]:.2f})" for b in boards]
+        lines.append(
+            f"| {rule} | {lambda_min:g} | {100 * first.test_accuracy_mean:.2f} ± {100 * first.test_accuracy_std:.2f} "
+            f"| {100 * first.accuracy_lost:.2f} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+def hours() -> str:
+    """Return what the suites' runs took, one after the other, as Markdown."""
+    found = json.loads((REFERENCE / "hours.json").read_text())
+    lines = [
+        "| suite | hours of runs |",
+        "|---|---:|",
+        *(f"| {name} | {value:.2f} |" for name, value in found.items()),
+    ]
+    return "\n".join([*lines, f"| **together** | **{sum(found.values()):.2f}** |"])

@@ -1,0 +1,1 @@
+"""Networks that have learned something before they meet a board: trained in PyTorch, committed as quantized ONNX."""
