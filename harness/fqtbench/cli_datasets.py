@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from fqtbench import datasets as known
 from fqtbench.cli_options import JsonOption, errors, interruptible, output, print_json
@@ -16,11 +16,16 @@ def datasets(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({entry.name: _facts(entry) for entry in entries})
         return
-    table = Table("dataset", "samples", "classes", "licence", "here", "where it comes from", box=None)
+    table = Table(
+        *(Column(title, no_wrap=True) for title in ("dataset", "samples", "classes", "here")),
+        "licence",
+        Column("where it comes from", overflow="fold"),
+        box=None,
+    )
     for entry in entries:
         here = {True: "yes", False: "no", None: "-"}[entry.here]
         shape = "×".join(map(str, entry.shape)) if entry.shape else "any"
-        table.add_row(entry.name, shape, str(entry.n_classes or "any"), entry.licence, here, entry.origin)
+        table.add_row(entry.name, shape, str(entry.n_classes or "any"), here, entry.licence, entry.origin)
     output.print(table, markup=False, highlight=False)
 
 

@@ -31,11 +31,26 @@ def test_the_same_suite_gives_the_same_ids(tmp_path: Path) -> None:
         {"training": suites.TINY["training"] | {"batch": 10}},
         {"dataset": suites.TINY["dataset"] | {"train": 50}},
         {"dataset": suites.TINY["dataset"] | {"seed": 9}},
+        {"dataset": suites.TINY["dataset"] | {"rotate": 30}},
+        {"dataset": suites.TINY["dataset"] | {"colour": True}},
         {"verify": 0},
     ],
 )
 def test_whatever_decides_the_numbers_changes_the_id(tmp_path: Path, change: dict[str, Any]) -> None:
     assert _ids(tmp_path, suites.tiny()) != _ids(tmp_path, suites.tiny(**change))
+
+
+def test_an_option_at_its_default_leaves_the_id_as_it_was(tmp_path: Path) -> None:
+    unused = suites.TINY["dataset"] | {"rotate": 0, "colour": False, "subjects": None}
+    assert _ids(tmp_path, suites.tiny()) == _ids(tmp_path, suites.tiny(dataset=unused))
+
+
+def test_images_changed_on_the_way_are_what_the_network_is_made_for(tmp_path: Path) -> None:
+    changed = suites.TINY["dataset"] | {"rotate": 15, "colour": True}
+    (run,) = plan_runs(load_suite(suites.write(tmp_path, suites.tiny(dataset=changed))), [MODEL])
+    assert run.dataset["sample_shape"] == [32, 32, 3]
+    assert "turned by 15°" in run.dataset["source"]
+    assert run.ref.load().train_x.shape[1:] == (32, 32, 3)
 
 
 def test_the_board_model_is_part_of_the_id(tmp_path: Path) -> None:

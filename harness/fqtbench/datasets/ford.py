@@ -1,4 +1,4 @@
-"""Engine noise: is a certain symptom there, in 500 points of a microphone's signal? (Ford, WCCI 2008 challenge.)
+"""Engine noise: is a certain symptom there, in 500 points of a sensor's signal? (Ford, WCCI 2008 challenge.)
 
 Both sets are those of the UCR archive (Dau et al. 2018), in its format: a line per series, the label -1 or 1, then the
 values, tab-separated; each series has mean 0 and standard deviation 1 by itself. FordA was recorded in typical

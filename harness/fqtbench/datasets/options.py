@@ -50,9 +50,13 @@ class Options(BaseModel):
         """Return these options with all others than `keys` at their defaults."""
         return Options(**{key: getattr(self, key) for key in Options.model_fields.keys() & set(keys)})
 
+    def unknown(self, known: Iterable[str]) -> list[str]:
+        """Return the keys that ask for something and are none of `known`."""
+        return sorted(self.given() - set(known))
+
     def check(self, name: str, known: Iterable[str]) -> None:
         """Raise UsageError if a key is given that the dataset `name`, which knows `known`, can't use."""
-        for key in sorted(self.given() - set(known)):
+        for key in self.unknown(known):
             knows = f"it knows {', '.join(sorted(known))}" if known else "it has no options"
             raise UsageError(f"dataset {name}: {key} does not apply to it; {knows}")
 

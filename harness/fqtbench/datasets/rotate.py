@@ -1,17 +1,16 @@
 """Images turned about their centre, in integers, so that every host gets the same bytes."""
 
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fqtbench.datasets.dataset import Samples
+from fqtbench.datasets.integers import cos_sin
 
 _BITS: Final = 16  # of the fraction of cosine and sine
 _WEIGHT_BITS: Final = 8  # of an interpolation weight along one axis
 _CHUNK: Final = 2048  # images at once
-_PI: Final = Fraction(3141592653589793238462643383279502884197, 10**39)
 
 
 def rotate(images: Samples, degrees: float, background: int = 0) -> Samples:
@@ -30,22 +29,11 @@ def rotate(images: Samples, degrees: float, background: int = 0) -> Samples:
     return np.concatenate(turned) if turned else images
 
 
-def cos_sin(degrees: float) -> tuple[int, int]:
-    """Return cosine and sine, each times 2^16 and rounded to nearest: rational arithmetic, no host's libm."""
-    angle = Fraction(degrees) % 360 * _PI / 180
-    angle = Fraction(round(angle * 2**80), 2**80)
-    sums, term = [Fraction(0)] * 4, Fraction(1)
-    for power in range(60):  # 2π^60/60! < 2^-100
-        sums[power % 4] += term
-        term = Fraction(round(term * angle / (power + 1) * 2**100), 2**100)
-    return round((sums[0] - sums[2]) * 2**_BITS), round((sums[1] - sums[3]) * 2**_BITS)
-
-
 def _sources(
     height: int, width: int, degrees: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return row and column of the upper left neighbour of each pixel's origin, (h, w), and weights (4, h, w)."""
-    cosine, sine = cos_sin(degrees)
+    cosine, sine = cos_sin(degrees, _BITS)
     y = 2 * np.arange(height, dtype=np.int64)[:, None] - (height - 1)  # half pixels from the centre
     x = 2 * np.arange(width, dtype=np.int64)[None, :] - (width - 1)
     shift = _BITS + 1 - _WEIGHT_BITS  # from half pixels times 2^16 to pixels times 2^8

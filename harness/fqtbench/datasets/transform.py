@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fqtbench.datasets.colour import colour
 from fqtbench.datasets.dataset import Dataset
-from fqtbench.datasets.options import Options
+from fqtbench.datasets.options import TRANSFORMS, Options
 from fqtbench.datasets.rotate import rotate
 from fqtbench.errors import UsageError
 
@@ -15,12 +15,17 @@ def transform(data: Dataset, options: Options, seed: int) -> Dataset:
     Each image is changed by itself, so it makes no difference whether a part is taken before or after. The source says
     what was done. Raises UsageError if the images are not of the kind that this needs.
     """
+    asked = options.given() & TRANSFORMS
+    if not asked:
+        return data
+    if data.zero_point != 0:
+        raise UsageError(f"dataset {data.name}: {min(asked)} does not apply to it: its samples are no images")
     train_x, test_x, source = data.train_x, data.test_x, data.source
     if options.mirror:
         train_x, test_x = train_x[:, :, ::-1], test_x[:, :, ::-1]
         source = f"{source}; from right to left"
     if options.rotate:
-        train_x, test_x = (rotate(x, options.rotate, data.zero_point) for x in (train_x, test_x))
+        train_x, test_x = (rotate(x, options.rotate) for x in (train_x, test_x))
         source = f"{source}; turned by {options.rotate:g}°"
     if options.colour:
         try:

@@ -43,7 +43,9 @@ def load_watch(
     that a network can go from one choice of subjects to another. Raises UsageError without the file, see
     `read_recordings`, or if a number is out of range.
     """
-    window, step = options.window or window, options.step or step
+    if options.window:
+        window, step = options.window, max(1, options.window // 2)
+    step = options.step or step
     recordings = watch_file.read_recordings(root)
     subjects = np.unique(recordings.subject)
     shortest = min(len(values) for values in recordings.values)

