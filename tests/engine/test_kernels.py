@@ -35,6 +35,9 @@ def core(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return on_core(tmp_path_factory.mktemp("core"), request.param)
 
 
+_weight_zeros = st.one_of(st.just(128), st.integers(0, 255))  # most weights have 128
+
+
 @st.composite
 def _shapes(draw: st.DrawFn) -> Shape:
     """Convolutions of one group over maps of up to 7×7×9; one in four is a fully connected layer."""
@@ -89,7 +92,8 @@ def _backward_calls(draw: st.DrawFn, shapes: st.SearchStrategy[Shape] | None = N
         tensors["filters"], n_filters = np.array(sorted(chosen), np.uint16), len(chosen)
     masked = draw(st.booleans())
     numbers = {
-        **{name: int(rng.integers(0, 256)) for name in ("x_zero", "weight_zero")},
+        "x_zero": int(rng.integers(0, 256)),
+        "weight_zero": draw(_weight_zeros),
         **{"mask_low": 40 if masked else -1, "mask_high": 200 if masked else 256},
         **{"m": int(rng.integers(1 << 14, 1 << 15)), "shift": int(rng.integers(17, 33))},
         "tracking": int(draw(st.booleans())),
@@ -123,7 +127,8 @@ def _forward_calls(draw: st.DrawFn, sums_only: bool = False) -> Call:
         tensors["argmax"] = np.zeros(-(-shape.errors // 4), np.uint8)
     lowest, highest = draw(st.sampled_from([(0, 255), (7, 255), (0, 200)]))
     numbers = {
-        **{name: int(rng.integers(0, 256)) for name in ("x_zero", "weight_zero", "out_zero")},
+        **{name: int(rng.integers(0, 256)) for name in ("x_zero", "out_zero")},
+        "weight_zero": draw(_weight_zeros),
         **{"m": int(rng.integers(1 << 14, 1 << 15)), "shift": int(rng.integers(17, 33))},
         **{"lowest": lowest, "highest": highest, "out_is_int32": int(head)},
         "tracking": int(draw(st.booleans())),
@@ -239,6 +244,23 @@ def test_depthwise_errors_are_those_of_the_kernel_that_skips_zeros(
         result = run(planar)
         assert result.out == expected.out
         assert result.numbers == expected.numbers
+
+
+@_SETTINGS
+@given(shape=_depthwise_shapes(), lowest=st.integers(0, 2), seed=st.integers(0, 2**32 - 1))
+def test_depthwise_sums_of_the_largest_products_agree(
+    host: Callable[[Call], Result], core: OnCore, shape: Shape, lowest: int, seed: int
+) -> None:
+    """Weights 127 from their zero point, some 128: M0+ adds two products in half a word, which two of -128 overflow."""
+    rng = np.random.default_rng(seed)
+    weights = rng.choice(np.array([1, 255], np.uint8), (shape.filters, shape.stored))
+    weights[:, rng.permutation(shape.taps)[:lowest]] = 0
+    x = rng.choice(np.array([0, 255], np.uint8), shape.h * shape.w * shape.c, p=(0.8, 0.2))
+    tensors = {"x": x, "weights": weights, "bias": np.zeros(shape.filters, np.int32)}
+    numbers = {"x_zero": 0, "weight_zero": 128, "m": 1 << 14, "shift": 28, "highest": 255, "out_is_int32": 1}
+    size, scratch = 4 * shape.errors, shape.scratch_bytes()
+    call = Call(Kernel.FORWARD, shape, tensors, scratch, size, shape.filters, numbers)
+    assert core(call).out == host(call).out
 
 
 @_SETTINGS

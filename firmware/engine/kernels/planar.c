@@ -21,7 +21,8 @@ static uint32_t channels_at_once(const struct fqt_geometry *g)
 
 static uint32_t weight_bytes(const struct fqt_geometry *g)
 {
-    return rounded_up((2u * g->kernel_h - 1u) * 2u * (g->kernel_w + 1u));
+    uint32_t twice = rounded_up((2u * g->kernel_h - 1u) * 2u * (g->kernel_w + 1u)), words = 4u * g->kernel_h * g->kernel_w;
+    return twice > words ? twice : words;
 }
 
 uint64_t fqt_planar_bytes(const struct fqt_geometry *g)
@@ -46,20 +47,20 @@ struct work {
     struct fqt_requantization q;
 };
 
-static struct work work_of(const struct fqt_geometry *g, void *scratch, int32_t x_zero, int32_t weight_zero)
+static void begin_work(struct work *work, const struct fqt_geometry *g, void *scratch, int32_t x_zero, int32_t weight_zero)
 {
     uint32_t n = rounded_up(g->out_w), channels = channels_at_once(g);
-    struct work work = {.g = g, .acc_pitch = n, .weight_bytes = weight_bytes(g)};
-    work.ring = fqt_ring_of(g, scratch, channels, (uint8_t)x_zero);
-    work.row = (struct fqt_planar_row){g->kernel_h, g->kernel_w, g->stride_w, work.ring.pitch, g->out_w, weight_zero};
-    work.acc = (int32_t *)(void *)(work.ring.planes + fqt_ring_bytes(g, channels));
-    work.bytes = (uint8_t *)(work.acc + FQT_PLANES * n);
-    work.upper = work.bytes + n;
-    work.starts = (int32_t *)(void *)(work.upper + (g->pool == 2u ? g->group_filters : 0u) * n);
-    work.weights = (uint8_t *)(work.starts + channels * g->group_filters);
-    work.filters.planes_apart = channels == 1u ? 0u : work.ring.row.apart;
-    work.filters.weights_apart = work.weight_bytes;
-    return work;
+    work->g = g;
+    work->acc_pitch = n;
+    work->weight_bytes = weight_bytes(g);
+    work->acc = fqt_ring_clear(&work->ring, g, scratch, channels, (uint8_t)x_zero, true);
+    work->row = (struct fqt_planar_row){g->kernel_h, g->kernel_w, g->stride_w, work->ring.pitch, g->out_w, weight_zero};
+    work->bytes = (uint8_t *)(work->acc + FQT_PLANES * n);
+    work->upper = work->bytes + n;
+    work->starts = (int32_t *)(void *)(work->upper + (g->pool == 2u ? g->group_filters : 0u) * n);
+    work->weights = (uint8_t *)(work->starts + channels * g->group_filters);
+    work->filters.planes_apart = channels == 1u ? 0u : work->ring.row.apart;
+    work->filters.weights_apart = work->weight_bytes;
 }
 
 /* What filter i of those that the ring serves begins with, and its weights, where they are wanted. */
@@ -89,11 +90,14 @@ static inline struct fqt_planar_sums block_sums(struct work *work, uint32_t i)
     return (struct fqt_planar_sums){work->acc, work->acc_pitch, work->g->out_w, work->g->filters};
 }
 
-static void track(struct fqt_layer_state *state, const int32_t *acc, uint32_t n)
+static __attribute__((noinline)) void track(struct fqt_layer_state *state, const int32_t *acc, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        fqt_track(state, acc[i]);
+    struct fqt_layer_state local = *state; /* sums may alias the layer's */
+    for (const int32_t *end = acc + n; acc != end; acc++) {
+        fqt_track(&local, *acc);
     }
+    state->acc_min = local.acc_min;
+    state->acc_max = local.acc_max;
 }
 
 /* --- forward pass, words --------------------------------------------------------------------------------------------- */
@@ -218,7 +222,8 @@ static void forward_pooled_rows(struct work *work, const struct fqt_forward_job 
 
 void fqt_planar_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job)
 {
-    struct work work = work_of(g, job->scratch, job->x_zero, job->weight_zero);
+    struct work work;
+    begin_work(&work, g, job->scratch, job->x_zero, job->weight_zero);
     uint32_t n = work.ring.channels * g->group_filters;
     work.words = has_words(g) && !job->out_is_int32;
     work.q = (struct fqt_requantization){job->by, job->out_zero, job->lowest, job->highest};
@@ -274,10 +279,11 @@ static bool has(const struct fqt_selection *selection, uint32_t *i, uint32_t fil
 int32_t fqt_planar_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job)
 {
     const struct fqt_geometry turned = turned_around(g);
-    struct work work = work_of(&turned, job->scratch, FQT_ERROR_ZERO, job->weight_zero);
+    struct work work;
     uint8_t zero = (uint8_t)job->weight_zero;
     uint32_t at_selection = 0;
     int32_t largest = 0;
+    begin_work(&work, &turned, job->scratch, FQT_ERROR_ZERO, job->weight_zero);
     for (uint32_t channel = 0; channel < g->c; channel += FQT_PLANES) {
         fqt_ring_begin(&work.ring, job->error + channel);
         for (uint32_t i = 0; i < FQT_PLANES; i++) {

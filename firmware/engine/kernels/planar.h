@@ -30,7 +30,7 @@ static inline struct fqt_shares fqt_planar_shares(const struct fqt_geometry *g)
 {
     bool own = g->kernel_h == 3u && g->kernel_w == 3u && g->stride_w == 1u;
 #if FQT_ARMV6M
-    return own ? (struct fqt_shares){23, 13} : (struct fqt_shares){85, 26};
+    return own ? (struct fqt_shares){18, 5} : (struct fqt_shares){32, 15};
 #else
     return own ? (struct fqt_shares){5, 5} : (struct fqt_shares){45, 20};
 #endif
@@ -38,8 +38,8 @@ static inline struct fqt_shares fqt_planar_shares(const struct fqt_geometry *g)
 
 /* Contract of fqt_convolution_forward. Scratch: KH planes for 1 or 4 channels, of W' stride_w + KW + 2 words, less one if that
  * is odd, W' being OW rounded up to 4, less 1; 4 rows of sums; a row of bytes, behind a fused pool one for each of a group's
- * filters besides; weights of the filters that the planes serve, 2 KH - 1 rows of KW + 1 halfwords, and what their sums begin
- * with. */
+ * filters besides; weights of the filters that the planes serve, 2 KH - 1 rows of KW + 1 halfwords or a word each, whichever is
+ * more, and what their sums begin with. */
 uint64_t fqt_planar_bytes(const struct fqt_geometry *g);
 void fqt_planar_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job);
 

@@ -19,17 +19,17 @@ uint64_t fqt_planar_gradient_bytes(const struct fqt_geometry *g)
 struct fqt_planar_work fqt_begin_planar_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
 {
     uint32_t cells = error_cells(g), n = g->kernel_h;
-    struct fqt_planar_work work = {.ring = fqt_ring_of(g, job->scratch, FQT_PLANES, (uint8_t)job->x_zero)};
-    work.errors = work.ring.planes + fqt_ring_bytes(g, FQT_PLANES);
-    work.error_row = (struct fqt_plane_row){NULL, 0, g->out_w, g->filters, cells, 1u, cells * FQT_PLANE_BYTES,
-                                            FQT_ERROR_ZERO};
+    struct fqt_planar_work work;
+    work.errors = fqt_ring_clear(&work.ring, g, job->scratch, FQT_PLANES, (uint8_t)job->x_zero, false);
+    work.error_row = (struct fqt_plane_row){NULL, 0, g->out_w, g->filters, cells, cells * FQT_PLANE_BYTES,
+                                            FQT_ERROR_ZERO, false};
     work.rows = (int32_t *)(void *)(work.errors + FQT_PLANES * cells * FQT_PLANE_BYTES);
     work.sums = work.rows + FQT_PLANES * g->stored;
     work.offsets = (uint32_t *)(work.sums + FQT_PLANES);
     for (uint32_t i = 0; i < 2u * n - 1u; i++) {
         work.offsets[i] = (i < n ? i : i - n) * work.ring.pitch;
     }
-    fqt_clear_planes(work.errors, FQT_PLANES * cells, 0);
+    fqt_clear_planes(work.errors, FQT_PLANES * cells, 0, false);
     return work;
 }
 

@@ -13,28 +13,12 @@ struct fqt_ring {
     const uint8_t *map; /* from the block's first channel on */
 };
 
-/* Cells that a row of windows meets, of a number of windows rounded up to 4; even. */
-static inline uint32_t fqt_ring_cells(const struct fqt_geometry *g)
-{
-    uint32_t windows = (g->out_w + 3u) & ~3u;
-    return ((windows - 1u) * g->stride_w + g->kernel_w + 2u) & ~1u;
-}
+uint64_t fqt_ring_bytes(const struct fqt_geometry *g, uint32_t channels);
 
-static inline uint64_t fqt_ring_bytes(const struct fqt_geometry *g, uint32_t channels)
-{
-    return (uint64_t)channels * g->kernel_h * fqt_ring_cells(g) * FQT_PLANE_BYTES;
-}
-
-/* Its planes are cleared: `zero` is the map's zero point. */
-static inline struct fqt_ring fqt_ring_of(const struct fqt_geometry *g, void *planes, uint32_t channels, uint8_t zero)
-{
-    uint32_t cells = fqt_ring_cells(g), most = cells - 1u - g->pad_left, pitch = cells * FQT_PLANE_BYTES;
-    fqt_clear_planes(planes, channels * g->kernel_h * cells, zero);
-    return (struct fqt_ring){
-        .g = g, .planes = planes, .channels = channels, .pitch = pitch, .row_bytes = g->w * g->c,
-        .row = {NULL, g->pad_left, g->w < most ? g->w : most, g->c, cells, g->stride_w, g->kernel_h * pitch, zero},
-    };
-}
+/* Begin with planes of `channels`, for windows or gradients, and clear them: `zero` is the map's zero point. Returns what lies
+ * behind them. */
+void *fqt_ring_clear(struct fqt_ring *ring, const struct fqt_geometry *g, void *planes, uint32_t channels, uint8_t zero,
+                     bool for_windows);
 
 static inline void fqt_ring_begin(struct fqt_ring *ring, const uint8_t *map)
 {

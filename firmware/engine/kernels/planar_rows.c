@@ -11,9 +11,10 @@
 #define NO_CALL
 #endif
 
-void fqt_clear_planes(void *planes, uint32_t n_cells, uint8_t zero)
+void fqt_clear_planes(void *planes, uint32_t n_cells, uint8_t zero, bool for_windows)
 {
     uint32_t *to = planes, pair = zero | (uint32_t)zero << 16;
+    (void)for_windows;
     for (uint32_t *end = to + n_cells; to != end;) { /* a cell's room is that of two */
         *to++ = pair;
         NO_CALL;

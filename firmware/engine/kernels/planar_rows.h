@@ -8,23 +8,25 @@
 #define FQT_PLANES 4u      /* channels side by side: the bytes of a word */
 
 /* A row of the map as a plane, whose cells are zero points: n bytes `pitch` apart (from == NULL: zero points, too), from cell
- * `before` on. Windows lie `stride` cells apart. Of several channels the bytes lie side by side, at a multiple of 4, and each
- * plane `apart` bytes behind the one before; of `cells`, an even number, is at least one behind the row. */
+ * `before` on. They serve windows (fqt_planar_sums) or gradients (fqt_planar_gradients). Of several channels the bytes lie
+ * side by side, at a multiple of 4, and each plane `apart` bytes behind the one before; of `cells`, an even number, is at
+ * least one behind the row. */
 struct fqt_plane_row {
     const uint8_t *from;
-    uint32_t before, n, pitch, cells, stride, apart;
+    uint32_t before, n, pitch, cells, apart;
     uint8_t zero;
+    bool for_windows;
 };
 
 /* Let n cells be zero points. */
-void fqt_clear_planes(void *planes, uint32_t n_cells, uint8_t zero);
+void fqt_clear_planes(void *planes, uint32_t n_cells, uint8_t zero, bool for_windows);
 
 void fqt_fill_plane(void *plane, const struct fqt_plane_row *row);
 void fqt_fill_planes(void *planes, const struct fqt_plane_row *row); /* of FQT_PLANES channels */
 
-/* The kernel's rows, one after the other, and again but for the last: the planes of a ring, taken from its first one on,
- * meet the rows from a later one on. They take at most 2 KH - 1 rows of KW + 1 halfwords. Weight i is weights[i * step]: a step
- * of -1 turns the kernel around. Returns what is to be added to the bias. */
+/* The kernel's rows, one after the other, and, of variants with halfwords, again but for the last: the planes of a ring,
+ * taken from its first one on, meet the rows from a later one on. They take at most 2 KH - 1 rows of KW + 1 halfwords, or a
+ * word each. Weight i is weights[i * step]: a step of -1 turns the kernel around. Returns what is to be added to the bias. */
 int32_t fqt_lay_out_weights(int16_t *to, const uint8_t *weights, const struct fqt_geometry *g, int32_t step, int32_t zero,
                             int32_t x_zero);
 

@@ -124,7 +124,7 @@ class Shape:
         channels = 4 if filters == self.pool == 1 and self.filters % 4 == 0 else 1
         planes = 4 * channels * kernel_h * self._ring_cells()
         rows = 1 + (filters if self.pool == 2 else 0)
-        weights = -(-(2 * kernel_h - 1) * 2 * (kernel_w + 1) // 4) * 4 + 4
+        weights = max(-(-(2 * kernel_h - 1) * 2 * (kernel_w + 1) // 4) * 4, 4 * kernel_h * kernel_w) + 4
         return planes + (16 + rows) * (-(-out_w // 4) * 4) + channels * filters * weights
 
     def planar_error_bytes(self) -> int:

@@ -423,7 +423,7 @@ def _planar_bytes(layer: Layer) -> int:
     padded_w = -(-out_w // 4) * 4
     planes = 4 * channels * rows * (((padded_w - 1) * stride_w + columns + 2) // 2 * 2)
     byte_rows = 1 + (filters if layer.pooled else 0)
-    weights = -(-(2 * rows - 1) * 2 * (columns + 1) // 4) * 4 + 4
+    weights = max(-(-(2 * rows - 1) * 2 * (columns + 1) // 4) * 4, 4 * rows * columns) + 4
     return planes + (16 + byte_rows) * padded_w + channels * filters * weights
 
 
