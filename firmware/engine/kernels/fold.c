@@ -72,8 +72,8 @@ static void fold_outer_dsp(int16_t *plane, const struct fqt_outer *o, int32_t e,
     fold_outer_each(plane, o, e, n, o->n);
 }
 
-/* Returns how many cells it did, by rounds of 4: shares in sixteenths, rounded in all but the low 4 bits. 19 instructions, 29
- * cycles on a Cortex-M4 a round. */
+/* Returns how many cells it did, by rounds of 4: shares in sixteenths, rounded in all but the low 4 bits. 19 instructions,
+ * 29 cycles on a Cortex-M4 a round. */
 static uint32_t fold_dsp(int16_t *plane, const int32_t *acc, uint32_t n, struct fqt_multiplier by)
 {
     n &= ~3u;
@@ -99,7 +99,8 @@ static uint32_t fold_dsp(int16_t *plane, const int32_t *acc, uint32_t n, struct 
                          "cmp %[cells], %[end]\n\t"
                          "bne 1b"
                          : [cells] "+r"(plane), [sums] "+r"(acc)
-                         : [end] "r"(plane + n), [factor] "r"(by.m * (1 << (36 - by.shift))), [half] "r"(FQT_RESIDUAL_ONE / 2)
+                         : [end] "r"(plane + n), [factor] "r"(by.m * (1 << (36 - by.shift))),
+                           [half] "r"(FQT_RESIDUAL_ONE / 2)
                          : "r0", "r1", "r2", "r3", "r4", "r5", "cc", "memory");
     }
     return n;
