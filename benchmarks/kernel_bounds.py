@@ -64,11 +64,7 @@ BOUNDS: Final = (
     Bound("depthwise_gradient", "depthwise 3×3 ∂W", DEPTHWISE, GRADIENT, _instructions(2.4, 7.5)),
     Bound("fc_forward", "fully connected forward", FULLY_CONNECTED, FORWARD, _instructions(1.42, 3.7)),
     Bound("fc_error", "fully connected ∂X", FULLY_CONNECTED, ERROR, _instructions(1.9, 4.2)),
-    Bound(
-        *("fc_update", "fully connected ∂W + update, batch 1", FULLY_CONNECTED, STEP, _instructions(4, 11)),
-        shortfall="each weight is joined with its residual, stepped, saturated and split again: without any arithmetic "
-        "that is 21 instructions for four weights on the M4 and the M7, 5.25 a weight",
-    ),
+    Bound("fc_update", "fully connected ∂W + update, batch 1", FULLY_CONNECTED, STEP, _instructions(4, 11)),
     Bound(
         *("3x3_forward_cycles", "3×3 forward", CONVOLUTION, FORWARD, {"cortex-m4": 1.5}, "cycles"),
         shortfall=_LOADS,

@@ -101,7 +101,7 @@ static int32_t decayed(int32_t velocity, int32_t momentum_q15)
 }
 
 /* Subtract `step` from weight i, by way of the velocity. Units of `step`: 1/256 quantum with momentum or a residual of
- * 8 bits, 1/16 with one of 4, else 1/65536. `dither` is added before 16 bits are dropped. True if it saturated. */
+ * 8 bits, 1/16 with one of 4, else 1/65536; then `dither` is added before 16 bits are dropped. True if it saturated. */
 static bool apply(const struct stepper *s, uint32_t i, int32_t step, int32_t dither)
 {
     if (s->velocity != NULL) {
@@ -187,10 +187,17 @@ bool fqt_keeps_wide_residuals(const struct fqt_net *net, uint32_t index)
            layer->velocity == IMAGE_NONE && net->header->rounding == IMAGE_RESIDUAL;
 }
 
-struct fqt_multiplier fqt_step_at_once(const struct fqt_net *net, uint32_t index, float unit)
+/* A sample's gradients of unit `unit` in steps of 1/256 quantum; wide: of 1/65536, for which 32 bits don't do. */
+static struct fqt_multiplier multiplier_at_once(const struct fqt_net *net, uint32_t index, float unit, bool wide)
 {
     float weight_scale = net->tensor_state[net->layers[index].weights].scale;
-    return fqt_requantize_multiplier(plain_factor(net, fqt_current_rate(net), unit, VELOCITY_ONE, weight_scale));
+    float factor = plain_factor(net, fqt_current_rate(net), unit, wide ? WIDE_ONE : VELOCITY_ONE, weight_scale);
+    return wide ? fqt_multiplier_of(factor, FQT_WIDE_MIN_SHIFT, FQT_WIDE_MAX_SHIFT) : fqt_requantize_multiplier(factor);
+}
+
+struct fqt_multiplier fqt_step_at_once(const struct fqt_net *net, uint32_t index, float unit)
+{
+    return multiplier_at_once(net, index, unit, false);
 }
 
 void fqt_note_saturation(struct fqt_net *net, uint32_t index)
@@ -202,25 +209,14 @@ void fqt_note_saturation(struct fqt_net *net, uint32_t index)
 
 void fqt_update_at_once(struct fqt_net *net, uint32_t index, uint32_t filter, const int32_t *gradient, float unit)
 {
-    const struct image_layer *layer = &net->layers[index];
     struct stepper s = stepper_of(net, index);
+    bool wide = s.bits == 0, saturated = false;
+    struct fqt_multiplier by = multiplier_at_once(net, index, unit, wide);
     uint32_t first = filter * s.g.stored, random = dither_begin(&s, filter);
-    bool saturated = false;
-    if (s.bits != 0) {
-        struct fqt_multiplier by = fqt_step_at_once(net, index, unit);
-        for (uint32_t i = 0; i < s.g.taps; i++) {
-            saturated |= apply(&s, first + i, fqt_scale_rounded(gradient[i], by), 0);
-        }
-    } else {
-        float weight_scale = net->tensor_state[layer->weights].scale;
-        struct fqt_multiplier by =
-            fqt_multiplier_of(plain_factor(net, fqt_current_rate(net), unit, WIDE_ONE, weight_scale),
-                              FQT_WIDE_MIN_SHIFT, FQT_WIDE_MAX_SHIFT);
-        for (uint32_t i = 0; i < s.g.taps; i++) {
-            int32_t step = wide_step(gradient[i], by);
-            step = s.velocity != NULL ? (step + VELOCITY_ONE / 2) >> VELOCITY_BITS : step;
-            saturated |= apply(&s, first + i, step, dither_next(&s, &random));
-        }
+    for (uint32_t i = 0; i < s.g.taps; i++) {
+        int32_t step = wide ? wide_step(gradient[i], by) : fqt_scale_rounded(gradient[i], by);
+        step = wide && s.velocity != NULL ? (step + VELOCITY_ONE / 2) >> VELOCITY_BITS : step;
+        saturated |= apply(&s, first + i, step, dither_next(&s, &random));
     }
     if (saturated) {
         fqt_note_saturation(net, index);
@@ -264,18 +260,18 @@ static bool step_row(const struct stepper *s, uint32_t row, struct fqt_multiplie
     }
     for (uint32_t i = first; i < first + s->g.taps; i++) {
         int32_t units = (gradient_of(s->plane[i]) * by.m + step.offset) >> by.shift;
-        saturated |= apply(s, i, units, s->bits == 0 ? dither_next(s, &random) : 0);
+        saturated |= apply(s, i, units, dither_next(s, &random));
     }
     return saturated;
 }
 
 /* The multiplier of a standardized row; its bias steps by the same deviation. */
 static struct fqt_multiplier standardize(const struct fqt_net *net, uint32_t index, const struct stepper *s,
-                                         uint32_t row, const struct fqt_row_sums *sums, float rate)
+                                         uint32_t row, const struct fqt_row_sums *sums, float rate, float unit)
 {
     const struct image_layer *layer = &net->layers[index];
     const float *bias_gradient = fqt_tensor_read(net, layer->bias_step);
-    float taps = (float)s->g.taps, unit = fqt_power_of_two(net->layer_state[index].gradient_exponent);
+    float taps = (float)s->g.taps;
     int64_t spread = (int64_t)s->g.taps * sums->squares - (int64_t)sums->total * sums->total;
     float deviation = fqt_sqrt(fqt_float_of((uint64_t)spread)); /* taps * sigma, at least one unit */
     deviation = deviation > taps ? deviation : taps;
@@ -300,7 +296,7 @@ void fqt_update_integer(struct fqt_net *net, uint32_t index, float rate)
         int32_t mean = 0;
         largest = sums.largest > largest ? sums.largest : largest;
         if (standardized) {
-            by = standardize(net, index, &s, f, &sums, rate);
+            by = standardize(net, index, &s, f, &sums, rate, unit);
             mean = divide_rounded((int64_t)sums.total * by.m, s.g.taps);
         }
         if (sums.largest != 0) { /* else pruned in all samples: it keeps velocity and residual */

@@ -357,8 +357,9 @@ def _stepped(
 
 
 def _weights(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Return weights in the middle, or at the ends, of their range."""
-    return rng.integers(100, 150, n).astype(np.uint8) if rng.random() < 0.5 else _bytes(rng, n, True)
+    """Return weights in the middle, or at the ends, of their range: all of them, one in 32, or none."""
+    share = rng.choice([0, 1 / 32, 1])
+    return np.where(rng.random(n) < share, _bytes(rng, n, True), rng.integers(100, 150, n).astype(np.uint8))
 
 
 def _assert_steps(

@@ -3,7 +3,6 @@
 #include "armv6m.h"
 #include "simd.h"
 
-
 static int16_t folded(int16_t cell, int32_t scaled)
 {
     int32_t share = fqt_clamp(scaled, -FQT_GRADIENT_LIMIT - 1, FQT_GRADIENT_LIMIT);
@@ -20,129 +19,138 @@ static __attribute__((noinline)) void fold_each(int16_t *plane, const int32_t *a
 static void fold_outer_each(int16_t *plane, const struct fqt_outer *o, int32_t e, uint32_t first, uint32_t end)
 {
     for (uint32_t i = first; i < end; i++) {
-        plane[i] = folded(plane[i], fqt_outer_product(o, e, i));
+        int32_t product = e * (FQT_DSP ? o->halves[i] >> FQT_OUTER_LEFT : o->values[i]);
+        fold_each(plane + i, &product, 1, o->by);
     }
 }
 
 #if FQT_DSP
 
-#define GRADIENT_BITS 0xFFF0FFF0u
-#define FINEST_SHIFT 20 /* m << (36 - S) fits an int32 */
+#define FINEST_SHIFT 20    /* m << (36 - S) fits an int32 */
+#define COARSEST_SHIFT 29  /* e*m << (29 - S) times x' << 7 is the product in sixteenths, times 2^16 */
+#define LARGEST_SHARE 1019 /* of products with |x'| = 255: then e*m << (29 - S) fits an int32 */
 
-/* 5 instructions; a share of at most 2047 fits its halfword. */
-static uint32_t fold_pair_outer(uint32_t cells, int32_t factor, uint32_t x)
-{
-    const int32_t half = 1 << 19;
-    uint32_t shares = fqt_high_halves((uint32_t)fqt_smlawb(factor, x, half), (uint32_t)fqt_smlawt(factor, x, half));
-    return fqt_add_pairs_saturated(cells, shares & GRADIENT_BITS);
-}
-
-/* Two cells: their x', which is overwritten, is in `x`. */
-#define PAIR_OUTER(cells, x)                                                                                           \
+/* What SMLAWB cuts off lies below the bit that rounds. Products of a pair of x' in `x`, the lower one in t. */
+#define PRODUCTS(x)                                                                                                    \
     "smlawb %[t], %[factor], " x ", %[half]\n\t"                                                                       \
-    "smlawt " x ", %[factor], " x ", %[half]\n\t"                                                                      \
+    "smlawt " x ", %[factor], " x ", %[half]\n\t"
+
+/* Two cells, of whose products one is in t; the M7 issues the next pair's beside them. */
+#define PAIR_OUTER(cells, x, next)                                                                                     \
     "pkhtb " x ", " x ", %[t], asr #16\n\t"                                                                            \
+    "smlawb %[t], %[factor], " next ", %[half]\n\t"                                                                    \
     "bic " x ", #0x000F000F\n\t"                                                                                       \
+    "smlawt " next ", %[factor], " next ", %[half]\n\t"                                                                \
     "qadd16 " cells ", " cells ", " x "\n\t"
 
-/* 8 cells in a round of 26 instructions, 40 cycles on a Cortex-M4: 3.3 and 5 a weight. The compiler's own loop of the
- * same pairs takes 4.7. The row ends with products of 0. */
-static void fold_outer_dsp(int16_t *plane, const struct fqt_outer *o, int32_t e)
+/* Rounds of 8 cells up to `end`, at least one: 25 instructions, 39 cycles on a Cortex-M4 a round. */
+static __attribute__((noinline)) void fold_rounds(int16_t *plane, const int16_t *end, const int16_t *halves, int32_t factor)
 {
-    uint32_t *cells = (uint32_t *)(void *)plane, *end = cells + (o->stored / 2u & ~3u), t;
-    const uint32_t *x = o->pairs;
-    const int32_t factor = e * o->by.m * o->left, half = 1 << 19;
-    if (cells != end) {
-        __asm__ volatile("1:\n\t"
-                         "ldm %[cells], {r4, r5, r6, r8}\n\t"
-                         "ldrd r9, r10, [%[x]], #8\n\t" PAIR_OUTER("r4", "r9") PAIR_OUTER("r5", "r10")
-                         "ldrd r9, r10, [%[x]], #8\n\t" PAIR_OUTER("r6", "r9") PAIR_OUTER("r8", "r10")
-                         "stm %[cells]!, {r4, r5, r6, r8}\n\t"
-                         "cmp %[cells], %[end]\n\t"
-                         "bne 1b"
-                         : [cells] "+r"(cells), [x] "+r"(x), [t] "=&r"(t)
-                         : [end] "r"(end), [factor] "r"(factor), [half] "r"(half)
-                         : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");
-    }
-    if ((o->stored & 4u) != 0) {
-        uint32_t second = fold_pair_outer(cells[1], factor, x[1]);
-        cells[0] = fold_pair_outer(cells[0], factor, x[0]);
-        cells[1] = second;
-    }
+    int32_t t;
+    __asm__ volatile("1:\n\t"
+                     "ldm %[halves]!, {r0, r1, r2, r3}\n\t" PRODUCTS("r0") "ldm %[cells], {r4, r5, r6, r8}\n\t"
+                     PAIR_OUTER("r4", "r0", "r1") PAIR_OUTER("r5", "r1", "r2") PAIR_OUTER("r6", "r2", "r3")
+                     "pkhtb r3, r3, %[t], asr #16\n\t"
+                     "bic r3, #0x000F000F\n\t"
+                     "qadd16 r8, r8, r3\n\t"
+                     "stm %[cells]!, {r4, r5, r6, r8}\n\t"
+                     "cmp %[cells], %[end]\n\t"
+                     "bne 1b"
+                     : [cells] "+r"(plane), [halves] "+r"(halves), [t] "=&r"(t)
+                     : [end] "r"(end), [factor] "r"(factor), [half] "r"(1 << 19)
+                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
 }
 
-/* A sum in sixteenths of a share, rounded in all but its low 4 bits. 7 instructions a pair. */
-static uint32_t fold_pair(uint32_t cells, uint32_t acc0, uint32_t acc1, int32_t factor)
+/* 3.1 instructions, 4.9 cycles on a Cortex-M4 a weight; shares that are large and an odd 4 cells go one by one. */
+static void fold_outer_dsp(int16_t *plane, const struct fqt_outer *o, int32_t e, int32_t largest)
 {
-    uint32_t low = fqt_saturate_16(fqt_smmla((int32_t)acc0, factor, FQT_RESIDUAL_ONE / 2));
-    uint32_t high = fqt_saturate_16(fqt_smmla((int32_t)acc1, factor, FQT_RESIDUAL_ONE / 2));
-    return fqt_add_pairs_saturated(cells, fqt_low_halves(low, high) & GRADIENT_BITS);
+    int32_t left = COARSEST_SHIFT - o->by.shift;
+    uint32_t n = largest <= LARGEST_SHARE && left >= 0 ? o->stored & ~7u : 0u;
+    if (n != 0) {
+        fold_rounds(plane, plane + n, o->halves, e * o->by.m * (1 << left));
+    }
+    fold_outer_each(plane, o, e, n, o->n);
 }
 
-/* Returns how many cells it did. */
+/* Returns how many cells it did, by rounds of 4: shares in sixteenths, rounded in all but the low 4 bits. 19 instructions,
+ * 29 cycles on a Cortex-M4 a round. */
 static uint32_t fold_dsp(int16_t *plane, const int32_t *acc, uint32_t n, struct fqt_multiplier by)
 {
-    uint32_t *cells = (uint32_t *)(void *)plane, *end = cells + n / 4u * 2u;
-    const uint32_t *sums = (const uint32_t *)(const void *)acc;
-    const int32_t factor = by.m * (1 << (36 - by.shift));
-    for (; cells != end; cells += 2) {
-        uint32_t sum[4], second = cells[1];
-        fqt_two_words(&sums, &sum[0], &sum[1]);
-        fqt_two_words(&sums, &sum[2], &sum[3]);
-        cells[0] = fold_pair(cells[0], sum[0], sum[1], factor);
-        cells[1] = fold_pair(second, sum[2], sum[3], factor);
+    n &= ~3u;
+    if (n != 0) {
+        __asm__ volatile("1:\n\t"
+                         "ldrd r4, r5, [%[cells]]\n\t"
+                         "ldm %[sums]!, {r0, r1, r2, r3}\n\t"
+                         "smmla r0, r0, %[factor], %[half]\n\t"
+                         "smmla r1, r1, %[factor], %[half]\n\t"
+                         "smmla r2, r2, %[factor], %[half]\n\t"
+                         "ssat r0, #16, r0\n\t"
+                         "smmla r3, r3, %[factor], %[half]\n\t"
+                         "ssat r1, #16, r1\n\t"
+                         "ssat r2, #16, r2\n\t"
+                         "ssat r3, #16, r3\n\t"
+                         "pkhbt r0, r0, r1, lsl #16\n\t"
+                         "pkhbt r2, r2, r3, lsl #16\n\t"
+                         "bic r0, #0x000F000F\n\t"
+                         "bic r2, #0x000F000F\n\t"
+                         "qadd16 r4, r4, r0\n\t"
+                         "qadd16 r5, r5, r2\n\t"
+                         "strd r4, r5, [%[cells]], #8\n\t"
+                         "cmp %[cells], %[end]\n\t"
+                         "bne 1b"
+                         : [cells] "+r"(plane), [sums] "+r"(acc)
+                         : [end] "r"(plane + n), [factor] "r"(by.m * (1 << (36 - by.shift))),
+                           [half] "r"(FQT_RESIDUAL_ONE / 2)
+                         : "r0", "r1", "r2", "r3", "r4", "r5", "cc", "memory");
     }
-    return n & ~3u;
+    return n;
 }
 
 #endif
 
 #if FQT_ARMV6M
 
-/* One cell, in the upper half of `w`, where V tells of its saturation; `at` is its input's place in the round. */
-#define CELL(w, at)                                                                                                    \
-    "rors " w ", %[half]\n\t"                                                                                          \
-    "ldrb %[t], [%[x], #" at "]\n\t"                                                                                   \
-    "muls %[t], %[a], %[t]\n\t"                                                                                        \
-    "add %[t], %[c]\n\t"                                                                                               \
-    "asrs %[t], %[shift]\n\t"                                                                                          \
-    "lsls %[t], #20\n\t"                                                                                               \
-    "adds " w ", " w ", %[t]\n\t"                                                                                      \
+/* One cell of the word, in its upper half; leaves where V tells of its saturation. */
+#define CELL_OF_VALUE(t)                                                                                               \
+    "rors %[word], %[half]\n\t"                                                                                        \
+    "muls " t ", %[a], " t "\n\t"                                                                                      \
+    "add " t ", %[c]\n\t"                                                                                              \
+    "asrs " t ", %[shift]\n\t"                                                                                         \
+    "lsls " t ", #20\n\t"                                                                                              \
+    "adds %[word], %[word], " t "\n\t"                                                                                 \
     "bvs 2f\n\t"
+#define WORD_OF_VALUES                                                                                                 \
+    "ldr %[word], [%[cells]]\n\t"                                                                                      \
+    "ldm %[values]!, {r4, r5}\n\t" CELL_OF_VALUE("r4") CELL_OF_VALUE("r5") "stm %[cells]!, {%[word]}\n\t"
 
-/* Rounds of 4 cells, until one saturates: returns how many were done. Shares fit 12 bits. 38 instructions, 50 cycles a
- * round. */
-static __attribute__((noinline)) uint32_t fold_rounds(uint32_t *cells, const uint8_t *x, uint32_t rounds,
-                                                      struct fqt_outer_line line, int32_t shift)
+/* Rounds of 4 cells up to `end`, until one saturates: returns its word. Shares (a*value + half) >> shift fit 12 bits. 36
+ * instructions, 45 cycles a round. */
+static __attribute__((noinline)) uint32_t *fold_rounds(uint32_t *cells, const uint32_t *end, const int32_t *values,
+                                                       int32_t a, int32_t shift)
 {
-    const uint8_t *const first = x, *const end = x + 4u * rounds;
-    uint32_t t;
+    uint32_t word;
     __asm__ volatile(".syntax unified\n"
-                     "1:\n\t"
-                     "ldm %[cells]!, {r4, r5}\n\t" CELL("r4", "0") CELL("r4", "1") CELL("r5", "2") CELL("r5", "3")
-                     "subs %[cells], #8\n\t"
-                     "stm %[cells]!, {r4, r5}\n\t"
-                     "adds %[x], #4\n\t"
-                     "cmp %[x], %[end]\n\t"
+                     "1:\n\t" WORD_OF_VALUES WORD_OF_VALUES "cmp %[cells], %[end]\n\t"
                      "bne 1b\n"
                      "2:"
-                     : [cells] "+l"(cells), [x] "+l"(x), [t] "=&l"(t)
-                     : [a] "l"(line.a), [shift] "l"(shift), [half] "l"(16), [c] "h"(line.c), [end] "h"(end)
+                     : [cells] "+l"(cells), [values] "+l"(values), [word] "=&l"(word)
+                     : [a] "l"(a), [shift] "l"(shift), [half] "l"(16), [c] "h"(1 << (shift - 1)), [end] "h"(end)
                      : "r4", "r5", "cc", "memory");
-    return (uint32_t)(x - first) / 4u;
+    return cells;
 }
 
-/* 10 instructions a weight. A round in which a cell saturates is done in C, as are all if shares may not fit 12 bits. */
+/* 9.3 instructions a weight. A word in which a cell saturates is done in C, as are all if shares may not fit 12 bits. */
 static void fold_outer_armv6m(int16_t *plane, const struct fqt_outer *o, int32_t e, bool fits)
 {
-    const struct fqt_outer_line line = fqt_outer_line_of(o, e);
-    uint32_t i = 0;
-    while (i < o->n) {
-        uint32_t rounds = fits ? (o->n - i) / 4u : 0u;
-        i += rounds != 0 ? 4u * fold_rounds((uint32_t *)(void *)(plane + i), o->x + i, rounds, line, o->by.shift) : 0u;
-        uint32_t stopped = !fits || o->n - i < 4u ? o->n : i + 4u;
-        fold_outer_each(plane, o, e, i, stopped);
-        i = stopped;
+    uint32_t *const cells = (uint32_t *)(void *)plane;
+    for (uint32_t i = 0, end; i < o->stored; i = end) {
+        uint32_t *word = cells + i / 2u, *rounds = cells + (fits ? o->stored - (o->stored - i) % 4u : i) / 2u;
+        if (word != rounds) {
+            word = fold_rounds(word, rounds, o->values + i, e * o->by.m, o->by.shift);
+        }
+        i = (uint32_t)(word - cells) * 2u;
+        end = fits && word != rounds ? i + 2u : o->stored;
+        fold_outer_each(plane, o, e, i, end);
     }
 }
 
@@ -211,15 +219,11 @@ void fqt_fold_outer(int16_t *plane, const struct fqt_outer *o, int32_t e)
     if (largest == 0) {
         return;
     }
-#if FQT_ARMV6M
+#if FQT_DSP
+    fold_outer_dsp(plane, o, e, largest);
+#elif FQT_ARMV6M
     fold_outer_armv6m(plane, o, e, largest <= FQT_GRADIENT_LIMIT);
 #else
-#if FQT_DSP
-    if (o->pairs != NULL && largest <= FQT_GRADIENT_LIMIT) {
-        fold_outer_dsp(plane, o, e);
-        return;
-    }
-#endif
     fold_outer_each(plane, o, e, 0, o->n);
 #endif
 }

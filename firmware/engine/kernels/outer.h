@@ -5,21 +5,22 @@
 
 #include "../internal.h"
 
-struct fqt_outer {
-    const uint8_t *x; /* (n) */
-    uint32_t n, stored;
-    int32_t x_zero;
-    struct fqt_multiplier by;
-#if FQT_DSP
-    const uint32_t *pairs; /* (stored) int16: x' = (x - z_x) << some, then zeros; NULL: no shift of both factors fits */
-    int32_t left;          /* what e * m is multiplied by, so that a product's high 32 bits have the unit wanted */
-#endif
-};
-
 /* What the products are for. */
 enum fqt_outer_use {
-    FQT_OUTER_FOLD, /* in sixteenths, as cells of the plane have them; x' in their order */
-    FQT_OUTER_STEP, /* in ones; of four x' those of even place first, as bytes come apart */
+    FQT_OUTER_FOLD,
+    FQT_OUTER_STEP,
+};
+
+#define FQT_OUTER_LEFT 7 /* 255 << 7 fits an int16 */
+
+/* x' = x - z_x of a row, then zeros up to `stored`. */
+struct fqt_outer {
+    union {
+        const int32_t *values; /* FQT_DSP: x' << (32 - S), so that e*m times it has the step in its high word */
+        const int16_t *halves; /* FQT_DSP, of FQT_OUTER_FOLD: x' << FQT_OUTER_LEFT instead */
+    };
+    uint32_t n, stored;
+    struct fqt_multiplier by;
 };
 
 /* `scratch`, of fqt_scratch_bytes, is read until the last filter. */
@@ -30,23 +31,6 @@ struct fqt_outer fqt_outer_of(const struct fqt_geometry *g, const uint8_t *x, in
 static inline int32_t fqt_outer_bound(const struct fqt_outer *o, int32_t e)
 {
     return fqt_scale_rounded((e < 0 ? -e : e) * 255, o->by);
-}
-
-/* A filter's scaled products as (a x + c) >> S: |a x + c| < 2^31, for |e (x - z_x)| <= 32640 and m < 2^15. Only where the
- * bound is not 0, so that S <= 30. */
-struct fqt_outer_line {
-    int32_t a, c;
-};
-
-static inline struct fqt_outer_line fqt_outer_line_of(const struct fqt_outer *o, int32_t e)
-{
-    int32_t a = e * o->by.m;
-    return (struct fqt_outer_line){a, (1 << (o->by.shift - 1)) - a * o->x_zero};
-}
-
-static inline int32_t fqt_outer_product(const struct fqt_outer *o, int32_t e, uint32_t i)
-{
-    return fqt_scale_rounded(e * (o->x[i] - o->x_zero), o->by);
 }
 
 #endif

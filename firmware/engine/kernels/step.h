@@ -1,6 +1,7 @@
 /* Batch 1: gradients are subtracted at once from weights that have 8 bits of residual beside them.
  *
- * v = 256 w + r, clamped to -128 .. 256*255 + 127. The functions return whether that changed a weight. */
+ * v = 256 w + r, clamped to -128 .. 256*255 + 127. The functions return whether that changed a weight. A step leaves w
+ * alone where r doesn't overflow: bytes of steps are subtracted from r, and that costs about half of stepping v. */
 #ifndef FQT_STEP_H
 #define FQT_STEP_H
 

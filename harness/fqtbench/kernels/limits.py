@@ -25,14 +25,15 @@ _MEMORY_BYTES_PER_CYCLE: Final = {"cortex-m0plus": 4, "cortex-m4": 4, "cortex-m7
 _MULTIPLY_CYCLES: Final = 0.5  # each core: two products by one multiplication
 _SPARSE: Final = (Kernel.GRADIENT_SPARSE, Kernel.ERROR_SPARSE)
 
-# Bytes for a weight: int32 sums are read; cells of the plane, weights and residuals there and back.
+# Bytes for a weight: int32 sums are read; cells of the plane and residuals there and back, as weights are at a batch's
+# end. At batch 1 a weight is touched only where its residual overflows.
 _UPDATE_BYTES: Final = {
     Kernel.FOLD: 4 + 2 + 2,
-    Kernel.STEP: 4 + 2 + 2,
+    Kernel.STEP: 4 + 1 + 1,
     Kernel.SUM_CELLS: 2,
     Kernel.STEP_CELLS: 2 + 1 + 2 + 1,
     Kernel.FOLD_OUTER: 2 + 2,
-    Kernel.STEP_OUTER: 2 + 2,
+    Kernel.STEP_OUTER: 1 + 1,
 }
 _UPDATE_MULTIPLICATIONS: Final = {Kernel.FOLD: 1.0, Kernel.STEP: 1.0, Kernel.STEP_CELLS: 1.0}
 

@@ -67,6 +67,7 @@ _NUMBERS: Final = {
 }
 _UPDATE_NUMBERS: Final = {"x_zero": 20, "m": 20000, "shift": 24}
 _LARGEST_SUM: Final = 1 << 16
+_SUM_LIMIT: Final = 16 * 16 * 128 * 255  # all that the engine knows of sums over a 16x16 map
 _LARGEST_GRADIENT: Final = 1000  # a mini-batch keeps it within 256..1023
 
 
@@ -221,7 +222,7 @@ def _update_call(kernel: Kernel) -> Call:
         tensors["bias"] = rng.integers(-_LARGEST_SUM, _LARGEST_SUM + 1, n).astype(np.int32)
     if kernel is Kernel.STEP:
         tensors["argmax"] = _stepping(rng, n)
-        numbers["highest"] = _LARGEST_SUM
+        numbers["highest"] = _SUM_LIMIT
     elif kernel is Kernel.STEP_CELLS:
         tensors["argmax"] = np.concatenate([_cells(rng, n).view(np.uint8), _stepping(rng, n)[:n]])
         numbers |= {"lowest": 1 << 23, "highest": _LARGEST_GRADIENT}
