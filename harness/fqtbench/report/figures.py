@@ -15,6 +15,7 @@ from fqtbench.experiment.metrics import BY_NAME
 from fqtbench.experiment.results import RunResult, SuiteResults
 from fqtbench.report import style
 from fqtbench.report.pareto import pareto_front
+from fqtbench.report.stacked import stacked
 
 _KB: Final = 1024
 _LOSS_POINTS: Final = 400
@@ -183,37 +184,9 @@ def draw_memory(results: SuiteResults) -> Drawing:
 
 
 def _stack(axes: Axes, table: pd.DataFrame, parts: dict[str, str], scale: float, fmt: str) -> None:
-    """Draw stacked horizontal bars, the first run on top, the total at each end."""
-    places = np.arange(len(table))
-    left = np.zeros(len(table))
-    for number, (column, label) in enumerate(parts.items()):
-        widths = table[column].to_numpy(float) * scale
-        axes.barh(
-            places,
-            widths,
-            left=left,
-            height=0.62,
-            color=style.colour(number),
-            label=label,
-            edgecolor="white",
-            linewidth=0.6,
-        )
-        left = left + widths
-    for place, total in zip(places, left, strict=True):
-        axes.annotate(
-            fmt.format(total),
-            (total, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-            color="#222222",
-        )
-    axes.set_yticks(places, table.run if len(table) > 1 else [""])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(table) - 0.4, -0.6)  # the first run on top
-    axes.grid(axis="y", visible=False)
-    axes.set_xlim(0, max(left.max() * 1.16, 1e-9))
+    """Draw the columns `parts` of a table of runs, the legend beside."""
+    values = {label: list(table[column] * scale) for column, label in parts.items()}
+    stacked(axes, list(table.run) if len(table) > 1 else [""], values, fmt)
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(1.01, 1.0),

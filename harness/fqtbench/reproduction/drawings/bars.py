@@ -1,4 +1,4 @@
-"""Bars that several figures share: groups side by side with error bars, and parts on top of each other."""
+"""Bars that several figures share: groups side by side with error bars; and marks where values are orders of magnitude apart."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -65,40 +65,6 @@ def legend(axes: Axes, table: pd.DataFrame) -> None:
         for configuration, recipe in series
     ]
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
-
-
-def stacked(
-    axes: Axes, labels: Sequence[str], parts: Mapping[str, Sequence[float]], unit_format: str
-) -> None:
-    """Draw horizontal bars, the first on top, the total at the end of each."""
-    places, left = np.arange(len(labels)), np.zeros(len(labels))
-    for number, (label, values) in enumerate(parts.items()):
-        widths = np.asarray(values, np.float64)
-        axes.barh(
-            places,
-            widths,
-            left=left,
-            height=0.66,
-            color=style.colour(number),
-            label=label,
-            edgecolor="white",
-            linewidth=0.6,
-        )
-        left = left + widths
-    for place, total in zip(places, left, strict=True):
-        axes.annotate(
-            unit_format.format(total),
-            (total, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
-    axes.set_yticks(places, labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.margins(x=0.16)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
 
 
 def dots(axes: Axes, labels: Sequence[str], series: Mapping[str, Sequence[float]]) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from fqtbench.report import style
 from fqtbench.report.figures import Drawing
+from fqtbench.report.stacked import stacked
 from fqtbench.reproduction.drawings import bars
 from fqtbench.reproduction.published import SOURCE, published
 
@@ -89,16 +90,16 @@ def draw_memory(runs: pd.DataFrame) -> Drawing:
     figure, (left, middle, right) = style.new_figure(3, 1.4 + _ROW_IN * n, 14.0)
     parts = {name: list(own[list(columns)].sum(axis=1) / _KB) for name, columns in _RAM.items()}
     parts["stack, variables, gaps"] = list(own.variables / _KB)
-    bars.stacked(left, labels, parts, "{:.0f}")
+    stacked(left, labels, parts, "{:.0f}")
     left.set_xlabel("RAM (KB, measured)")
     left.set_title("RAM")
     left.legend(loc="lower right", fontsize=8)
-    bars.stacked(middle, labels, {"flash": list(own.flash_bytes / _KB)}, "{:.0f}")
+    stacked(middle, labels, {"flash": list(own.flash_bytes / _KB)}, "{:.0f}")
     middle.set_yticklabels([])
     middle.set_xlabel("Flash (KB, measured)")
     middle.set_title("Flash")
     names = list(theirs.task + ", " + theirs.configuration)
-    bars.stacked(right, names, {"RAM": list(theirs.value)}, "{:.0f}")
+    stacked(right, names, {"RAM": list(theirs.value)}, "{:.0f}")
     right.set_xlabel("RAM (KB, published)")
     right.set_title(f"The paper's ({SOURCE})", fontsize=9)
     columns = ["label", "board", *(k for v in _RAM.values() for k in v), "ram_bytes", "flash_bytes"]
@@ -144,7 +145,7 @@ def draw_mcunet(runs: pd.DataFrame) -> Drawing:
         ),
     }
     for axes, (title, (values, form, label)) in zip((left, right), panels.items(), strict=True):
-        bars.stacked(axes, list(table.label), {title: values}, form)
+        stacked(axes, list(table.label), {title: values}, form)
         axes.set_title(title)
         axes.set_xlabel(label)
     right.set_yticklabels([])
