@@ -1,4 +1,4 @@
-"""Bars that several figures share: groups side by side with error bars; and marks where values are orders of magnitude apart."""
+"""Bars in groups with error bars; and marks where values are orders of magnitude apart."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
