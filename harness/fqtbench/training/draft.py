@@ -118,26 +118,35 @@ class Draft:
         return self._buffer(self._tensor(name, TensorType.I32, (1, 1, 1), n_words), first, last)
 
     def _add_scratch(self, spare_bytes: int) -> None:
-        """Add one for the layers below the first trained one, which is free behind them, and one for all others."""
-        work = {
-            n: self._work(n)
-            for n, layer in enumerate(self.layers)
-            if layer.has_weights and not layer.is_float
-        }
+        """Add one for all layers from the first trained one on, and two for those below, which are free behind them."""
+        work = [n for n, layer in enumerate(self.layers) if layer.has_weights and not layer.is_float]
         below = [n for n in work if not self._needs_error[n]]
         above = [n for n in work if self._needs_error[n]]
-        for name, numbers in (("forward scratch", below), ("scratch", above)):
-            if not numbers:
-                continue
-            needed = max(scratch_bytes(self.layers[n], *work[n]) for n in numbers)
-            best = max(best_scratch_bytes(self.layers[n], *work[n]) for n in numbers)
-            wanted = max(needed, min(best, spare_bytes))
-            if numbers is below:
+        late = self._behind_large_maps(below)
+        for name, numbers in (("forward scratch", below[:late]), ("late forward scratch", below[late:])):
+            if numbers:
+                needed, wanted = self._scratch_bytes(numbers, spare_bytes)
                 tensor = self._shared(name, needed, numbers[0], numbers[-1])
+                self._scratch |= dict.fromkeys(numbers, tensor)
                 self._wanted[tensor] = wanted
-            else:
-                tensor = self._shared(name, wanted, numbers[0], self.backward_moment(numbers[0]))
-            self._scratch |= dict.fromkeys(numbers, tensor)
+        if above:
+            _, wanted = self._scratch_bytes(above, spare_bytes)
+            tensor = self._shared("scratch", wanted, above[0], self.backward_moment(above[0]))
+            self._scratch |= dict.fromkeys(above, tensor)
+
+    def _scratch_bytes(self, numbers: list[int], spare_bytes: int) -> tuple[int, int]:
+        """Return what the layers must have, and what they want of no more than `spare_bytes`."""
+        needed = max(scratch_bytes(self.layers[n], *self._work(n)) for n in numbers)
+        best = max(best_scratch_bytes(self.layers[n], *self._work(n)) for n in numbers)
+        return needed, max(needed, min(best, spare_bytes))
+
+    def _behind_large_maps(self, numbers: list[int]) -> int:
+        """Return how many layers reach to the last one whose maps take more than half of what the largest take.
+
+        Those behind it have room for scratch that the others have not.
+        """
+        maps = [math.prod(self.layers[n].in_shape) + math.prod(self.layers[n].out_shape) for n in numbers]
+        return max((i + 1 for i, n_bytes in enumerate(maps) if 2 * n_bytes > max(maps)), default=0)
 
     def _grow_scratch(self) -> None:
         """Give a scratch of frozen layers what it wants, as far as no moment then takes more than the fullest does."""
