@@ -63,17 +63,28 @@ static void gradient_sparse(struct request *r)
     }
 }
 
-/* In parts, as the engine does, of whole kernels if out_is_int32 is 2. If it isn't 0 out(n_filters, stored) and
- * sums(n_filters) get all of them, else they are those of the last part, where the kernel left them. */
+static void copy_fours(int32_t *to, const int32_t *from, uint32_t n)
+{
+    struct four {
+        int32_t values[4];
+    };
+    for (; n != 0; n -= 4u, to += 4, from += 4) {
+        *(struct four *)(void *)to = *(const struct four *)(const void *)from;
+    }
+}
+
+/* In parts, as the engine does, of whole kernels if out_is_int32. A single part's rows and sums are where the kernel left
+ * them, those of more are copied to out(n_filters, stored) and sums(n_filters). */
 static void gradient_dense(struct request *r)
 {
-    const struct fqt_gradient_part part = fqt_dense_gradient_part(&r->g, r->scratch_bytes, r->out_is_int32 == 2u);
+    const struct fqt_gradient_part part = fqt_dense_gradient_part(&r->g, r->scratch_bytes, r->out_is_int32 != 0);
     const uint16_t *filters = at(r, r->filters);
     const uint8_t *error = at(r, r->error);
     int32_t *rows = at(r, r->out), *sums = at(r, r->sums);
+    bool single = part.rows >= r->g.kernel_h && part.filters >= r->n_filters;
     for (uint32_t row = 0; row < r->g.kernel_h; row += part.rows) {
-        for (uint32_t first = 0; first < r->n_filters; first += part.filters) {
-            uint32_t n = r->n_filters - first < part.filters ? r->n_filters - first : part.filters;
+        for (uint32_t first = 0, n; first < r->n_filters; first += n) {
+            n = r->n_filters - first < part.filters ? r->n_filters - first : part.filters;
             const struct fqt_dense_gradient_job job = {
                 .x = at(r, r->x), .error = filters != NULL ? error : error + first, .x_zero = r->x_zero,
                 .selection = {filters != NULL ? filters + first : NULL, n}, .first_row = row,
@@ -81,17 +92,16 @@ static void gradient_dense(struct request *r)
                 .scratch_bytes = r->scratch_bytes, .again = first != 0,
             };
             struct fqt_dense_gradient result = fqt_dense_gradient(&r->g, &job);
-            if (r->out_is_int32 == 0) {
+            if (single) {
                 r->out = (uint32_t)((const uint8_t *)result.rows - (const uint8_t *)r);
                 r->sums = (uint32_t)((const uint8_t *)result.sums - (const uint8_t *)r);
                 continue;
             }
             uint32_t stored = fqt_stored_taps(&r->g, job.n_rows);
             for (uint32_t i = 0; i < n; i++) {
-                memcpy(rows + (first + i) * r->g.stored + row * r->g.kernel_w * r->g.c, result.rows + i * stored,
-                       stored * sizeof *rows);
+                copy_fours(rows + (first + i) * r->g.stored + row * r->g.kernel_w * r->g.c, result.rows + i * stored, stored);
+                sums[first + i] = result.sums[i];
             }
-            memcpy(sums + first, result.sums, n * sizeof *sums);
         }
     }
 }

@@ -140,7 +140,7 @@ def _gradient(call: Call, dense: bool, spare_bytes: int = 0) -> Call:
     size = 4 * call.shape.stored * call.n_filters
     if dense:
         scratch = call.shape.dense_gradient_bytes(2) + spare_bytes
-        numbers = {**call.numbers, "out_is_int32": 1 + spare_bytes % 3 % 2}
+        numbers = {**call.numbers, "out_is_int32": spare_bytes % 3 % 2}
         return replace(
             call, kernel=Kernel.GRADIENT_DENSE, out_bytes=size, scratch_bytes=scratch, numbers=numbers
         )

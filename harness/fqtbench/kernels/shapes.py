@@ -166,11 +166,11 @@ def _offered(least_bytes: int, best_bytes: int) -> int:
 
 def _sizes(kernel: Kernel, shape: Shape) -> tuple[int, int]:
     """Return the bytes of scratch and of the result."""
-    inputs = shape.h * shape.w * shape.c
+    inputs, all_filters = shape.h * shape.w * shape.c, shape.dense_gradient_bytes(shape.filters)
     return {
         Kernel.FORWARD: (_offered(shape.scratch_bytes(), shape.widened_bytes()), shape.errors),
         Kernel.GRADIENT_SPARSE: (shape.scratch_bytes(gradient=True), 4 * shape.filters * shape.stored),
-        Kernel.GRADIENT_DENSE: (_SCRATCH_BYTES, 0),
+        Kernel.GRADIENT_DENSE: (max(_SCRATCH_BYTES, all_filters), 4 * shape.filters * shape.stored),
         Kernel.GRADIENT_PLANAR: (shape.planar_gradient_bytes(), 4 * shape.filters * (shape.stored + 1)),
         Kernel.ERROR_SPARSE: (shape.scratch_bytes(error=True), inputs),
         Kernel.ERROR_PLANAR: (shape.planar_error_bytes(), inputs),
