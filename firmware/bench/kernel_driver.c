@@ -9,6 +9,8 @@
 #include "planar.h"
 #include "step.h"
 
+#include <string.h>
+
 enum {
     FORWARD, GRADIENT_SPARSE, GRADIENT_DENSE, ERROR_SPARSE, ERROR_DENSE, COUNT, WEIGH, FOLD, FOLD_OUTER, STEP, STEP_OUTER,
     SUM_CELLS, STEP_CELLS, ADD, GRADIENT_PLANAR, ERROR_PLANAR, FLOAT_FORWARD, FLOAT_GRADIENT, FLOAT_ERROR,
@@ -40,8 +42,8 @@ static void forward(struct request *r)
     struct fqt_layer_state state = {.acc_min = INT32_MAX, .acc_max = INT32_MIN};
     const struct fqt_forward_job job = {
         .x = at(r, r->x), .weights = at(r, r->weights), .bias = at(r, r->bias), .scratch = at(r, r->scratch),
-        .x_zero = r->x_zero, .weight_zero = r->weight_zero, .out = at(r, r->out), .argmax = at(r, r->argmax),
-        .out_is_int32 = r->out_is_int32 != 0, .by = r->by, .out_zero = r->out_zero, .lowest = r->lowest,
+        .scratch_bytes = r->scratch_bytes, .x_zero = r->x_zero, .weight_zero = r->weight_zero, .out = at(r, r->out),
+        .argmax = at(r, r->argmax), .out_is_int32 = r->out_is_int32 != 0, .by = r->by, .out_zero = r->out_zero, .lowest = r->lowest,
         .highest = r->highest, .tracked = r->tracking != 0 ? &state : NULL,
     };
     fqt_convolution_forward(&r->g, &job);
@@ -61,13 +63,47 @@ static void gradient_sparse(struct request *r)
     }
 }
 
+static void copy_fours(int32_t *to, const int32_t *from, uint32_t n)
+{
+    struct four {
+        int32_t values[4];
+    };
+    for (; n != 0; n -= 4u, to += 4, from += 4) {
+        *(struct four *)(void *)to = *(const struct four *)(const void *)from;
+    }
+}
+
+/* In parts, as the engine does, of whole kernels if out_is_int32. A single part's rows and sums are where the kernel left
+ * them, those of more are copied to out(n_filters, stored) and sums(n_filters). */
 static void gradient_dense(struct request *r)
 {
-    const struct fqt_dense_gradient_job job = {at(r, r->x), at(r, r->error), r->x_zero,
-                                               {at(r, r->filters), r->n_filters}, at(r, r->scratch)};
-    struct fqt_dense_gradient result = fqt_dense_gradient(&r->g, &job);
-    r->out = (uint32_t)((const uint8_t *)result.rows - (const uint8_t *)r);
-    r->sums = (uint32_t)((const uint8_t *)result.sums - (const uint8_t *)r);
+    const struct fqt_gradient_part part = fqt_dense_gradient_part(&r->g, r->scratch_bytes, r->out_is_int32 != 0);
+    const uint16_t *filters = at(r, r->filters);
+    const uint8_t *error = at(r, r->error);
+    int32_t *rows = at(r, r->out), *sums = at(r, r->sums);
+    bool single = part.rows >= r->g.kernel_h && part.filters >= r->n_filters;
+    for (uint32_t row = 0; row < r->g.kernel_h; row += part.rows) {
+        for (uint32_t first = 0, n; first < r->n_filters; first += n) {
+            n = r->n_filters - first < part.filters ? r->n_filters - first : part.filters;
+            const struct fqt_dense_gradient_job job = {
+                .x = at(r, r->x), .error = filters != NULL ? error : error + first, .x_zero = r->x_zero,
+                .selection = {filters != NULL ? filters + first : NULL, n}, .first_row = row,
+                .n_rows = r->g.kernel_h - row < part.rows ? r->g.kernel_h - row : part.rows, .scratch = at(r, r->scratch),
+                .scratch_bytes = r->scratch_bytes, .again = first != 0,
+            };
+            struct fqt_dense_gradient result = fqt_dense_gradient(&r->g, &job);
+            if (single) {
+                r->out = (uint32_t)((const uint8_t *)result.rows - (const uint8_t *)r);
+                r->sums = (uint32_t)((const uint8_t *)result.sums - (const uint8_t *)r);
+                continue;
+            }
+            uint32_t stored = fqt_stored_taps(&r->g, job.n_rows);
+            for (uint32_t i = 0; i < n; i++) {
+                copy_fours(rows + (first + i) * r->g.stored + row * r->g.kernel_w * r->g.c, result.rows + i * stored, stored);
+                sums[first + i] = result.sums[i];
+            }
+        }
+    }
 }
 
 static void error_sparse(struct request *r)
@@ -83,8 +119,10 @@ static void error_sparse(struct request *r)
 /* out: blocks of FQT_PLANES rows (stored), and their sums behind them. */
 static void gradient_planar(struct request *r)
 {
-    const struct fqt_dense_gradient_job job = {at(r, r->x), at(r, r->error), r->x_zero, {NULL, r->g.filters},
-                                               at(r, r->scratch)};
+    const struct fqt_dense_gradient_job job = {
+        .x = at(r, r->x), .error = at(r, r->error), .x_zero = r->x_zero, .selection = {NULL, r->g.filters},
+        .scratch = at(r, r->scratch),
+    };
     struct fqt_planar_work work = fqt_begin_planar_gradient(&r->g, &job);
     work.rows = at(r, r->out);
     for (uint32_t f = 0; f < r->g.filters; f += FQT_PLANES) {

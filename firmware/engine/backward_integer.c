@@ -54,19 +54,19 @@ static struct taker taker_of(struct fqt_net *net, uint32_t index, const struct f
     return taker;
 }
 
-/* A filter's int32 gradients. */
-static void take_gradient(struct taker *t, uint32_t filter, const int32_t *acc)
+/* n of a filter's int32 gradients, from tap `first` on; all of them if taken otherwise. */
+static void take_gradient(struct taker *t, uint32_t filter, const int32_t *acc, uint32_t first, uint32_t n)
 {
     const struct fqt_geometry *g = t->g;
-    uint32_t first = filter * g->stored;
+    uint32_t at = filter * g->stored + first;
     if (t->way == FOLD) {
-        fqt_fold(t->plane + first, acc, g->taps, t->by);
+        fqt_fold(t->plane + at, acc, n, t->by);
     } else if (t->way == STEP) {
         int32_t largest = (int32_t)(g->out_h * g->out_w) * LARGEST_PRODUCT;
-        t->saturated |= fqt_step(t->weights + first, t->residual + first, acc, g->taps, t->by, largest);
+        t->saturated |= fqt_step(t->weights + at, t->residual + at, acc, n, t->by, largest);
     } else if (t->way == ADD_FLOATS) {
         float *plane = fqt_tensor_write(t->net, t->net->layers[t->index].plane);
-        add_as_floats(plane + first, acc, g->taps, t->unit);
+        add_as_floats(plane + at, acc, n, t->unit);
     } else {
         fqt_update_at_once(t->net, t->index, filter, acc, t->unit);
     }
@@ -88,43 +88,49 @@ uint32_t fqt_error_share(const struct fqt_net *net, uint32_t index, const struct
     return (uint32_t)((uint64_t)fqt_count_errors(fqt_tensor_read(net, layer->error_out), n) * 256u / n);
 }
 
-/* Filters whose gradients the dense kernel can find at once in the layer's scratch. */
-static uint32_t filters_at_once(const struct fqt_net *net, const struct image_layer *layer, const struct fqt_geometry *g)
-{
-    uint64_t bytes = net->tensors[layer->scratch].bytes, windows = fqt_dense_gradient_bytes(g, 0);
-    uint64_t filter = (fqt_dense_gradient_bytes(g, 2) - windows) / 2u;
-    uint64_t n = bytes > windows ? (bytes - windows) / filter & ~1ull : 0u;
-    return n < g->filters ? (uint32_t)n : g->filters;
-}
-
 static void add_bias_gradient(const struct fqt_net *net, const struct image_layer *layer, uint32_t filter, int32_t sum)
 {
     float *gradient = fqt_tensor_write(net, layer->bias_step);
     gradient[filter] = gradient[filter] + net->tensor_state[layer->error_out].scale * (float)sum;
 }
 
-/* The selection in parts of `at_once` filters. */
-static void accumulate_dense(struct taker *taker, const struct image_layer *layer, struct fqt_selection selection,
-                             uint32_t at_once)
+/* Rows of the kernel from `row` on, all filters, so many at a time as the part has. */
+static void accumulate_rows(struct taker *taker, const struct image_layer *layer, struct fqt_selection selection,
+                            struct fqt_gradient_part part, uint32_t row)
 {
     const struct fqt_net *net = taker->net;
     const struct fqt_geometry *g = taker->g;
     const uint8_t *error = fqt_tensor_read(net, layer->error_out);
-    for (uint32_t first = 0; first < selection.n; first += at_once) {
-        uint32_t n = selection.n - first < at_once ? selection.n - first : at_once;
+    uint32_t n_rows = g->kernel_h - row < part.rows ? g->kernel_h - row : part.rows, taps = g->kernel_w * g->c;
+    for (uint32_t first = 0; first < selection.n; first += part.filters) {
+        uint32_t n = selection.n - first < part.filters ? selection.n - first : part.filters;
         const struct fqt_dense_gradient_job job = {
             .x = fqt_tensor_read(net, layer->in),
             .error = selection.list == NULL ? error + first : error, /* all filters: the part begins at `first` */
             .x_zero = net->tensor_state[layer->in].zero_point,
             .selection = {selection.list == NULL ? NULL : selection.list + first, n},
+            .first_row = row,
+            .n_rows = n_rows,
             .scratch = fqt_tensor_write(net, layer->scratch),
+            .scratch_bytes = net->tensors[layer->scratch].bytes,
+            .again = first != 0,
         };
         struct fqt_dense_gradient gradient = fqt_dense_gradient(g, &job);
         for (uint32_t i = 0; i < n; i++) {
             uint32_t f = fqt_selected(&selection, first + i);
-            add_bias_gradient(net, layer, f, gradient.sums[i]);
-            take_gradient(taker, f, gradient.rows + i * g->stored);
+            if (row == 0) {
+                add_bias_gradient(net, layer, f, gradient.sums[i]);
+            }
+            take_gradient(taker, f, gradient.rows + i * fqt_stored_taps(g, n_rows), row * taps, n_rows * taps);
         }
+    }
+}
+
+static void accumulate_dense(struct taker *taker, const struct image_layer *layer, struct fqt_selection selection,
+                             struct fqt_gradient_part part)
+{
+    for (uint32_t row = 0; row < taker->g->kernel_h; row += part.rows) {
+        accumulate_rows(taker, layer, selection, part, row);
     }
 }
 
@@ -149,7 +155,7 @@ static void accumulate_planar(struct taker *taker, const struct image_layer *lay
             gradient = fqt_planar_gradient(&work, &job, block);
         }
         add_bias_gradient(net, layer, f, gradient.sums[k]);
-        take_gradient(taker, f, gradient.rows + k * g->stored);
+        take_gradient(taker, f, gradient.rows + k * g->stored, 0, g->taps);
     }
 }
 
@@ -173,7 +179,7 @@ static void accumulate_sparse(struct taker *taker, const struct image_layer *lay
         int32_t sum = biases_only ? fqt_error_sum(g, job.error, f) : fqt_convolution_gradient(g, &job, f);
         add_bias_gradient(net, layer, f, sum);
         if (!biases_only) {
-            take_gradient(taker, f, job.acc);
+            take_gradient(taker, f, job.acc, 0, g->taps);
         }
     }
 }
@@ -209,14 +215,15 @@ void fqt_accumulate_integer(struct fqt_net *net, uint32_t index, const struct fq
     const struct image_layer *layer = &net->layers[index];
     struct taker taker =
         taker_of(net, index, g, net->tensor_state[layer->error_out].scale * net->tensor_state[layer->in].scale);
-    uint32_t at_once = filters_at_once(net, layer, g), bytes = net->tensors[layer->scratch].bytes;
+    uint32_t bytes = net->tensors[layer->scratch].bytes;
+    struct fqt_gradient_part part = fqt_dense_gradient_part(g, bytes, taker.way == STEP_OTHERWISE);
     if (has_one_window(g) && (taker.way == FOLD || taker.way == STEP)) {
         accumulate_outer(&taker, layer, selection);
     } else if (taker.way != NONE && fqt_has_planar_gradient(g) && error_share >= fqt_planar_shares(g).gradient &&
                bytes >= fqt_planar_gradient_bytes(g)) {
         accumulate_planar(&taker, layer, selection);
-    } else if (taker.way != NONE && has_dense_kernels(g) && at_once >= LEAST_FILTERS && error_share >= fqt_dense_shares(g).gradient) {
-        accumulate_dense(&taker, layer, selection, at_once);
+    } else if (taker.way != NONE && has_dense_kernels(g) && part.filters >= LEAST_FILTERS && error_share >= fqt_dense_shares(g).gradient) {
+        accumulate_dense(&taker, layer, selection, part);
     } else {
         accumulate_sparse(&taker, layer, selection);
     }

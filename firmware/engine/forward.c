@@ -13,6 +13,7 @@ static void forward_integer(struct fqt_net *net, uint32_t index)
         .weights = fqt_tensor_read(net, layer->weights),
         .bias = fqt_tensor_read(net, layer->bias_folded),
         .scratch = fqt_tensor_write(net, layer->scratch),
+        .scratch_bytes = net->tensors[layer->scratch].bytes,
         .x_zero = net->tensor_state[layer->in].zero_point,
         .weight_zero = net->tensor_state[layer->weights].zero_point,
         .out = fqt_tensor_write(net, layer->out),

@@ -31,4 +31,6 @@
 #define FQT_FPU_VMLA 0 /* chip.mk of a Cortex-M7 says 1: no macro of the compiler tells its FPU from a Cortex-M4's */
 #endif
 
+#define FQT_DUAL_ISSUE (FQT_DSP && FQT_FPU_VMLA) /* a Cortex-M7: two instructions a cycle */
+
 #endif

@@ -19,6 +19,9 @@ _CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "80")) // 4, 40)
 _SETTINGS = settings(
     max_examples=_CASES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
+_COUNTS = st.one_of(st.integers(1, 9), st.sampled_from([4, 8, 12, 16, 19, 36]))  # of channels, and of filters
+# Beyond what a kernel must have: nothing, enough for some widened weights, for all, and for a centred map.
+_SPARE_BYTES = st.sampled_from([0, 0, 1 << 8, 1 << 10, 1 << 12, 1 << 15])
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Call], Result]:
     )
 
 
-@pytest.fixture(scope="module", params=["cortex-m0plus", "cortex-m4"])
+@pytest.fixture(scope="module", params=["cortex-m0plus", "cortex-m4", "cortex-m7"])
 def core(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OnCore:
     require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
     require("make", "make")
@@ -41,7 +44,7 @@ _weight_zeros = st.one_of(st.just(128), st.integers(0, 255))  # most weights hav
 @st.composite
 def _shapes(draw: st.DrawFn) -> Shape:
     """Convolutions of one group over maps of up to 7×7×9; one in four is a fully connected layer."""
-    c, filters = draw(st.integers(1, 9)), draw(st.integers(1, 19))
+    c, filters = draw(_COUNTS), draw(_COUNTS)
     if draw(st.integers(0, 3)) == 0:
         return Shape(1, 1, draw(st.integers(1, 40)), filters)
     size = draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
@@ -134,15 +137,18 @@ def _forward_calls(draw: st.DrawFn, sums_only: bool = False) -> Call:
         "tracking": int(draw(st.booleans())),
     }
     size = shape.errors * (4 if head else 1)
-    return Call(Kernel.FORWARD, shape, tensors, shape.scratch_bytes(), size, shape.filters, numbers)
+    scratch = shape.scratch_bytes() + draw(_SPARE_BYTES)
+    return Call(Kernel.FORWARD, shape, tensors, scratch, size, shape.filters, numbers)
 
 
 def _gradient(call: Call, dense: bool, spare_bytes: int = 0) -> Call:
-    if dense:
-        return replace(
-            call, kernel=Kernel.GRADIENT_DENSE, scratch_bytes=call.shape.dense_gradient_bytes(call.n_filters)
-        )
     size = 4 * call.shape.stored * call.n_filters
+    if dense:
+        scratch = call.shape.dense_gradient_bytes(2) + spare_bytes
+        numbers = {**call.numbers, "out_is_int32": spare_bytes % 3 % 2}
+        return replace(
+            call, kernel=Kernel.GRADIENT_DENSE, out_bytes=size, scratch_bytes=scratch, numbers=numbers
+        )
     return replace(
         call,
         kernel=Kernel.GRADIENT_SPARSE,
@@ -189,24 +195,24 @@ def test_forward_pass_is_its_definition(host: Callable[[Call], Result], call: Ca
 
 
 @_SETTINGS
-@given(call=_backward_calls())
+@given(call=_backward_calls(), spare_bytes=_SPARE_BYTES)
 def test_dense_gradients_are_those_of_the_kernel_that_skips_zeros(
-    host: Callable[[Call], Result], core: OnCore, call: Call
+    host: Callable[[Call], Result], core: OnCore, call: Call, spare_bytes: int
 ) -> None:
     expected = host(_gradient(call, dense=False))
     for run, dense in ((core, False), (host, True), (core, True)):
-        result = run(_gradient(call, dense))
+        result = run(_gradient(call, dense, spare_bytes))
         assert np.array_equal(_rows(call, result), _rows(call, expected))
         assert result.sums == expected.sums
 
 
 @_SETTINGS
-@given(call=_backward_calls(), channels=st.integers(2, 20))
+@given(call=_backward_calls(), channels=st.integers(2, 20), spare_bytes=_SPARE_BYTES)
 def test_dense_errors_are_those_of_the_kernel_that_skips_zeros(
-    host: Callable[[Call], Result], core: OnCore, call: Call, channels: int
+    host: Callable[[Call], Result], core: OnCore, call: Call, channels: int, spare_bytes: int
 ) -> None:
     sparse = _error(call, call.shape.scratch_bytes(error=True), dense=False)
-    dense = _error(call, call.shape.dense_error_bytes(channels), dense=True)
+    dense = _error(call, call.shape.dense_error_bytes(channels) + spare_bytes, dense=True)
     expected = host(sparse)
     for run, variant in ((core, sparse), (host, dense), (core, dense)):
         result = run(variant)

@@ -43,7 +43,6 @@ def test_mobilenet_takes_less_than_the_paper_s(mobilenet: CompiledModel) -> None
 def test_no_layer_below_the_first_trained_one_holds_scratch_behind_itself(mobilenet: CompiledModel) -> None:
     first = next(number for number, layer in enumerate(mobilenet.layers) if layer.train != "none")
     below, above = (_buffer(mobilenet, name) for name in ("forward scratch", "scratch"))
-    assert below.n_bytes < 4096 < above.n_bytes
     assert below.last < first == above.first
     assert above.last == 2 * len(mobilenet.layers) - 1 - first
 

@@ -14,7 +14,8 @@ struct fqt_forward_job {
     const uint8_t *x;
     const uint8_t *weights;
     const int32_t *bias;            /* (F) */
-    void *scratch;                  /* fqt_scratch_bytes, aligned to 4 */
+    void *scratch;                  /* aligned to 4 */
+    uint32_t scratch_bytes;         /* at least fqt_scratch_bytes; the more, the more filters are widened at once */
     int32_t x_zero, weight_zero;
     void *out;                      /* uint8, or int32 if out_is_int32; may be x, see below */
     uint8_t *argmax;                /* 2 bits an output; NULL = no pool */

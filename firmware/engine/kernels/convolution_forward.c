@@ -3,6 +3,7 @@
 #include "patch.h"
 #include "planar.h"
 #include "rows.h"
+#include "simd.h"
 
 #define ROW_BLOCK 32u /* filters whose sums lie on the stack */
 
@@ -21,7 +22,7 @@ static struct window window_at(const struct fqt_geometry *g, uint32_t oy, uint32
     return (struct window){oy, ox, (oy / 2u * (g->out_w / 2u) + ox / 2u) * g->filters, (oy & 1u) << 1 | (ox & 1u)};
 }
 
-static struct window next_window(const struct fqt_geometry *g, const struct window *w)
+static FQT_NOINLINE struct window next_window(const struct fqt_geometry *g, const struct window *w)
 {
     return w->ox + 1u < g->out_w ? window_at(g, w->oy, w->ox + 1u) : window_at(g, w->oy + 1u, 0);
 }
@@ -39,10 +40,35 @@ static void track(struct fqt_layer_state *state, const int32_t *acc, uint32_t n)
     }
 }
 
-static void keep_larger(const struct fqt_forward_job *job, uint32_t at, uint32_t place, const uint8_t *q, uint32_t n)
+#if FQT_DSP
+
+/* Four outputs, whose places are a byte of argmax, from `at` on, a multiple of 4. */
+static inline void keep_larger_four(const struct fqt_forward_job *job, uint32_t at, uint32_t place, const uint8_t *q)
+{
+    uint8_t *out = (uint8_t *)job->out + at, *places = job->argmax + at / 4u;
+    uint32_t new = fqt_word(q), old = fqt_word(out);
+    uint32_t kept = place == 0 ? 0 : fqt_select_bytes(old, new, 0xFFFFFFFFu, 0);
+    uint32_t result = fqt_select_bytes(kept, 0xFFFFFFFFu, old, new);
+    memcpy(out, &result, sizeof result);
+    kept &= 0xC0300C03u;
+    kept |= kept >> 16;
+    kept |= kept >> 8;
+    *places = (uint8_t)((*places & kept) | (place * 0x55u & ~kept));
+}
+
+#endif
+
+static FQT_SMALL void keep_larger(const struct fqt_forward_job *job, uint32_t at, uint32_t place, const uint8_t *q,
+                                  uint32_t n)
 {
     uint8_t *out = job->out;
-    for (uint32_t i = 0; i < n; i++, at++) {
+    uint32_t i = 0;
+#if FQT_DSP
+    for (; (at & 3u) == 0 && i + 4u <= n; i += 4u, at += 4u) {
+        keep_larger_four(job, at, place, q + i);
+    }
+#endif
+    for (; i < n; i++, at++) {
         uint32_t shift = 2u * (at & 3u);
         if (place == 0 || q[i] > out[at]) {
             out[at] = q[i];
@@ -52,17 +78,33 @@ static void keep_larger(const struct fqt_forward_job *job, uint32_t at, uint32_t
     }
 }
 
-/* Memory of a group: the windows' values, the bytes under two of them, and what the sums begin with. */
+/* Memory of a block of filters: their widened weights, the windows' values, the bytes under two of them, and what the sums
+ * begin with. */
 struct scratch {
+    uint32_t *wide; /* or NULL */
     void *values;
     uint8_t *bytes;
     int32_t *starts;
 };
 
-static struct scratch scratch_of(const struct fqt_geometry *g, const struct fqt_forward_job *job)
+/* Filters that can be widened at once; 0 if it doesn't pay: a weight takes 2 cycles, and saves a third of one or more a
+ * window; and for few filters at a time windows are laid out too often. */
+static FQT_SMALL uint32_t wide_filters(const struct fqt_geometry *g, const struct fqt_forward_job *job)
 {
-    uint8_t *bytes = (uint8_t *)job->scratch + FQT_WINDOW_BYTES * g->stored;
-    return (struct scratch){job->scratch, bytes, (int32_t *)(void *)(bytes + 2u * g->stored)};
+    uint32_t least = (FQT_WINDOW_BYTES + 2u) * g->stored + (uint32_t)sizeof(int32_t) * g->group_filters;
+    if (!FQT_WIDENS || g->group_filters < 4u || g->out_h * g->out_w < FQT_LEAST_WINDOWS || job->scratch_bytes < least) {
+        return 0;
+    }
+    uint32_t n = (job->scratch_bytes - least) / (FQT_WIDE_BYTES * g->stored) & ~3u;
+    return n >= (g->group_filters & ~3u) ? g->group_filters : n >= FQT_LEAST_WIDE ? n : 0u;
+}
+
+static FQT_SMALL struct scratch scratch_of(const struct fqt_geometry *g, const struct fqt_forward_job *job, uint32_t n_wide)
+{
+    uint8_t *values = (uint8_t *)job->scratch + FQT_WIDE_BYTES * g->stored * (n_wide & ~3u);
+    uint8_t *bytes = values + FQT_WINDOW_BYTES * g->stored;
+    return (struct scratch){n_wide != 0 ? job->scratch : NULL, values, bytes,
+                            (int32_t *)(void *)(bytes + 2u * g->stored)};
 }
 
 static bool keeps_sums(const struct fqt_forward_job *job)
@@ -96,7 +138,7 @@ static void finish(const struct fqt_forward_job *job, const int32_t *acc, uint32
 static struct fqt_rows part_of(const struct fqt_rows *rows, uint32_t first, uint32_t count)
 {
     return (struct fqt_rows){rows->weights + first * rows->n, rows->bias + first, rows->starts + first, rows->zero,
-                             rows->n, count};
+                             rows->n, count, rows->wide != NULL ? rows->wide + first * rows->n / 2u : NULL};
 }
 
 static uint32_t block(uint32_t left)
@@ -105,8 +147,8 @@ static uint32_t block(uint32_t left)
 }
 
 /* The filters of `rows`, the first of which is `filter`, on an odd last window. */
-static void one_window(const struct fqt_forward_job *job, const struct fqt_rows *rows, const struct fqt_window *values,
-                       const struct window *w, uint32_t filter)
+static FQT_SMALL void one_window(const struct fqt_forward_job *job, const struct fqt_rows *rows,
+                                 const struct fqt_window *values, const struct window *w, uint32_t filter)
 {
     int32_t acc[ROW_BLOCK];
     for (uint32_t i = 0; i < rows->count; i += ROW_BLOCK) {
@@ -117,8 +159,8 @@ static void one_window(const struct fqt_forward_job *job, const struct fqt_rows 
 }
 
 /* Two windows whose sums are kept. */
-static void two_sums(const struct fqt_forward_job *job, const struct fqt_rows *rows, const struct fqt_windows *values,
-                     const struct window w[2], uint32_t filter)
+static FQT_SMALL void two_sums(const struct fqt_forward_job *job, const struct fqt_rows *rows,
+                               const struct fqt_windows *values, const struct window w[2], uint32_t filter)
 {
     int32_t acc0[ROW_BLOCK], acc1[ROW_BLOCK];
     for (uint32_t i = 0; i < rows->count; i += ROW_BLOCK) {
@@ -159,8 +201,8 @@ static void two(const struct fqt_forward_job *job, const struct fqt_rows *rows, 
 }
 
 /* 1x1 kernels: a window is a pixel of the map, which needs no look at its borders. Returns how many pixels are left. */
-static uint32_t forward_pixels(const struct fqt_geometry *g, const struct fqt_forward_job *job, const struct fqt_rows *rows,
-                               void *values)
+static FQT_NOINLINE uint32_t forward_pixels(const struct fqt_geometry *g, const struct fqt_forward_job *job,
+                                            const struct fqt_rows *rows, void *values, uint32_t filter)
 {
     const struct fqt_area pixel = {1u, g->c, 0};
     const uint8_t *x = job->x;
@@ -168,7 +210,7 @@ static uint32_t forward_pixels(const struct fqt_geometry *g, const struct fqt_fo
     uint32_t left = g->out_h * g->out_w;
     for (; left > 1u; left -= 2u, x += 2u * g->c, w[0].at += 2u * g->filters, w[1].at += 2u * g->filters) {
         const struct fqt_windows pair = fqt_lay_out_pair(values, x, x + g->c, pixel, (uint8_t)job->x_zero);
-        two(job, rows, &pair, w, 0);
+        two(job, rows, &pair, w, filter);
     }
     return left;
 }
@@ -180,13 +222,33 @@ static bool has_pixels(const struct fqt_geometry *g)
            g->stored == g->c && g->out_h == g->h && g->out_w == g->w;
 }
 
-static void forward_group(const struct fqt_geometry *g, const struct fqt_forward_job *job, uint32_t first_filter,
-                          uint32_t first_channel)
+#if FQT_WIDENS
+
+/* Widen the rows; and where windows overlap, all rows are widened and the scratch has room, centre the map at its end. */
+static FQT_SMALL void widen(const struct fqt_geometry *g, const struct fqt_forward_job *job, const struct fqt_rows *rows,
+                            const struct scratch *scratch, struct fqt_patches *patches)
 {
-    const struct scratch scratch = scratch_of(g, job);
+    const struct fqt_border border = {g->pad_top, g->pad_left, (g->out_h - 1u) * g->stride_h + g->kernel_h,
+                                      (g->out_w - 1u) * g->stride_w + g->kernel_w};
+    uint32_t bytes = FQT_CENTRED_BYTES * border.rows * border.columns * g->group_channels;
+    uint8_t *to = (uint8_t *)job->scratch + (job->scratch_bytes & ~3u) - bytes;
+    fqt_widen_rows(rows, scratch->wide);
+    if (((rows->count | g->group_channels) & 3u) == 0 && g->kernel_h * g->kernel_w > g->stride_h * g->stride_w &&
+        bytes <= job->scratch_bytes && to >= (uint8_t *)(scratch->starts + rows->count)) {
+        fqt_centre_map(patches, border, to);
+    }
+}
+
+#endif
+
+/* `n_filters` filters of one group; all that are whole fours of them are widened if `wide`. */
+static FQT_SMALL void forward_filters(const struct fqt_geometry *g, const struct fqt_forward_job *job,
+                                      uint32_t first_filter, uint32_t n_filters, uint32_t first_channel, bool wide)
+{
+    const struct scratch scratch = scratch_of(g, job, wide ? n_filters : 0u);
     const struct fqt_rows rows = {job->weights + first_filter * g->stored, job->bias + first_filter, scratch.starts,
-                                  job->weight_zero, g->stored, g->group_filters};
-    const struct fqt_patches patches = {
+                                  job->weight_zero, g->stored, n_filters, scratch.wide};
+    struct fqt_patches patches = {
         .map = job->x + first_channel, .h = g->h, .w = g->w, .c = g->c, .rows = g->kernel_h,
         .columns = g->kernel_w, .stored = g->stored, .fill = (uint8_t)job->x_zero, .cell = g->group_channels,
     };
@@ -195,8 +257,13 @@ static void forward_group(const struct fqt_geometry *g, const struct fqt_forward
     if (left > 1u) {
         fqt_start_rows(&rows, job->x_zero, scratch.starts);
     }
+#if FQT_WIDENS
+    if (wide) {
+        widen(g, job, &rows, &scratch, &patches);
+    }
+#endif
     if (has_pixels(g)) {
-        left = forward_pixels(g, job, &rows, scratch.values);
+        left = forward_pixels(g, job, &rows, scratch.values, first_filter);
         w[0] = window_at(g, g->out_h - 1u, g->out_w - 1u);
     }
     for (; left > 1u; left -= 2u, w[0] = next_window(g, &w[1])) {
@@ -213,14 +280,18 @@ static void forward_group(const struct fqt_geometry *g, const struct fqt_forward
     }
 }
 
-void fqt_convolution_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job)
+FQT_SMALL void fqt_convolution_forward(const struct fqt_geometry *g, const struct fqt_forward_job *job)
 {
     uint32_t channel = 0;
     if (fqt_is_planar(g)) {
         fqt_planar_forward(g, job);
         return;
     }
+    uint32_t wide = wide_filters(g, job), block = wide != 0 ? wide : g->group_filters;
     for (uint32_t f = 0; f < g->filters; f += g->group_filters, channel += g->group_channels) {
-        forward_group(g, job, f, channel);
+        for (uint32_t i = 0, n; i < g->group_filters; i += n) {
+            n = g->group_filters - i < block + 4u ? g->group_filters - i : block;
+            forward_filters(g, job, f + i, n, channel, wide != 0);
+        }
     }
 }

@@ -24,31 +24,47 @@ static inline struct fqt_shares fqt_dense_shares(const struct fqt_geometry *g)
 #if FQT_ARMV6M
     return pixels ? (struct fqt_shares){70, 40} : (struct fqt_shares){105, 100};
 #else
-    return pixels ? (struct fqt_shares){5, 30} : (struct fqt_shares){60, 90};
+    return pixels ? (struct fqt_shares){12, 24} : (struct fqt_shares){40, 64};
 #endif
 }
 
 /* --- weight gradient: rows[i][tap] = sum over windows of (e - 128)(x - z_x), filter i of the selection -- */
+
+/* What is found at once: filters, and rows of the kernel. */
+struct fqt_gradient_part {
+    uint32_t filters, rows;
+};
 
 struct fqt_dense_gradient_job {
     const uint8_t *x;
     const uint8_t *error;
     int32_t x_zero;
     struct fqt_selection selection;
-    void *scratch;          /* fqt_dense_gradient_bytes(g, selection.n), aligned to 4 */
+    uint32_t first_row, n_rows; /* of the kernel */
+    void *scratch;              /* aligned to 4 */
+    uint32_t scratch_bytes;     /* selection and rows are no more than fqt_dense_gradient_part says of so many */
+    bool again;                 /* the call before was for the same rows of other filters, and left the scratch as it is */
 };
 
 /* What it leaves in the scratch. */
 struct fqt_dense_gradient {
-    const int32_t *rows;    /* (selection.n, stored) */
+    const int32_t *rows;    /* (selection.n, fqt_stored_taps) */
     const int32_t *sums;    /* (selection.n): of e - 128 */
 };
 
-/* Callers with less scratch pass the selection in parts; the more at once, the fewer windows are made twice.
- * Bytes = 18*stored + 384 + (4*stored + 68) * n_filters rounded up to 2. */
+/* Taps of n rows of the kernel, rounded up to 4. */
+static inline uint32_t fqt_stored_taps(const struct fqt_geometry *g, uint32_t n_rows)
+{
+    return (n_rows * g->kernel_w * g->c + 3u) & ~3u;
+}
+
+/* Parts that are best in so much scratch, of whole kernels or not; no filters: it has no room for two. */
+struct fqt_gradient_part fqt_dense_gradient_part(const struct fqt_geometry *g, uint32_t scratch_bytes, bool whole);
+
+/* Callers with less scratch take parts. Bytes = 18*stored + 384 + (4*stored + 68) * n_filters rounded up to 2. */
 uint64_t fqt_dense_gradient_bytes(const struct fqt_geometry *g, uint32_t n_filters);
 
-/* docs/kernels.md has its cost; less where blocks of errors are zero. */
+/* docs/kernels.md has its cost. */
 struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job);
 
 /* --- error: error_in = clamp(128 + (acc*m + half) >> S), acc = sum (w - z_w)(e - 128), 0 where x is masked -- */
@@ -75,5 +91,8 @@ uint64_t fqt_dense_error_bytes(const struct fqt_geometry *g, uint32_t channels);
 
 /* Returns the largest |acc| that is not masked, if tracking; else 0. On 1x1 maps it skips errors of zero. */
 int32_t fqt_dense_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job);
+
+/* error_vector.c: the same where maps and kernel are 1x1. */
+int32_t fqt_vector_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job);
 
 #endif

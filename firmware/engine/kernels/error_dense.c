@@ -1,3 +1,4 @@
+/* Dense error of maps: a convolution of the errors with the transposed weights. */
 #include "dense.h"
 #include "patch.h"
 #include "rows.h"
@@ -20,16 +21,6 @@ static uint32_t rounded_up(uint32_t n)
     return (n + 3u) & ~3u;
 }
 
-/* Errors of one filter pair, for 1x1 maps. */
-struct entry {
-    uint32_t a, b; /* where the filters' rows begin, in bytes */
-#if FQT_DSP
-    uint32_t errors; /* centred, that of b in the high half */
-#else
-    int32_t error_a, error_b;
-#endif
-};
-
 uint64_t fqt_dense_error_bytes(const struct fqt_geometry *g, uint32_t channels)
 {
     if (is_vector(g)) {
@@ -51,212 +42,6 @@ static struct fqt_masked masked(const struct fqt_dense_error_job *job, uint32_t 
     return (struct fqt_masked){job->by, job->mask, job->x + at, job->error_in + at};
 }
 
-/* --- 1x1 maps: each weight is used once, so the rows are read where they are --------------------------------------- */
-
-static void put_entry(struct entry *entry, uint32_t a, int32_t error_a, uint32_t b, int32_t error_b)
-{
-#if FQT_DSP
-    *entry = (struct entry){a, b, fqt_low_halves((uint32_t)error_a, (uint32_t)error_b)};
-#else
-    *entry = (struct entry){a, b, error_a, error_b};
-#endif
-}
-
-/* Collect the errors that are not zero, two filters an entry. Returns the number of entries; *sum: of all errors. */
-static uint32_t collect(const struct fqt_geometry *g, const struct fqt_dense_error_job *job, int32_t *sum)
-{
-    const struct fqt_selection selection = job->selection;
-    const uint8_t *error = job->error;
-    struct entry *entry = job->scratch;
-    uint32_t stored = g->stored, row = 0;
-    int32_t waiting = 0, total = 0; /* the error of `row` waits for another */
-#pragma GCC unroll 2
-    for (uint32_t i = 0; i < selection.n; i++) {
-        uint32_t filter = fqt_selected(&selection, i);
-        int32_t e = error[filter] - FQT_ERROR_ZERO;
-        if (e == 0) {
-            continue;
-        }
-        total += e;
-        if (waiting != 0) {
-            put_entry(entry++, row, waiting, filter * stored, e);
-            waiting = 0;
-        } else {
-            row = filter * stored;
-            waiting = e;
-        }
-    }
-    if (waiting != 0) {
-        put_entry(entry++, row, waiting, row, 0);
-    }
-    *sum = total;
-    return (uint32_t)(entry - (struct entry *)job->scratch);
-}
-
-#if FQT_DSP
-
-/* Two filters and four channels: 13 instructions, 17 cycles, 8 MACs. */
-#define ENTRY                                                                                                       \
-    "ldmia r0!, {r1, r2, r3}\n\t"                                                                                   \
-    "ldr r1, [r5, r1]\n\t"                                                                                          \
-    "ldr r2, [r5, r2]\n\t"                                                                                          \
-    "pkhbt r4, r1, r2, lsl #16\n\t"                                                                                 \
-    "pkhtb r2, r2, r1, asr #16\n\t"                                                                                 \
-    "uxtb16 r1, r4\n\t"                                                                                             \
-    "uxtb16 r4, r4, ror #8\n\t"                                                                                     \
-    "smlad r8, r1, r3, r8\n\t"                                                                                      \
-    "smlad r9, r4, r3, r9\n\t"                                                                                      \
-    "uxtb16 r1, r2\n\t"                                                                                             \
-    "uxtb16 r2, r2, ror #8\n\t"                                                                                     \
-    "smlad r10, r1, r3, r10\n\t"                                                                                    \
-    "smlad r11, r2, r3, r11\n\t"
-
-/* acc(n) += errors times the weights of n channels, four at a time; rows are padded to 4, and acc has room for them. Its end
- * lies on the stack. Entries are not empty; a round makes four. */
-static __attribute__((noinline)) void sum_channels(const struct fqt_dense_error_job *job, uint32_t n_entries,
-                                                   uint32_t channel, uint32_t n, int32_t *acc)
-{
-    register int32_t *acc_end __asm__("r0") = acc + ((n + 3u) & ~3u);
-    register const uint8_t *weights __asm__("r5") = job->weights + channel;
-    register uint32_t first __asm__("r6") = n_entries & 7u;
-    register int32_t *to __asm__("r7") = acc;
-    register const struct entry *begin __asm__("lr") = job->scratch;
-    register const struct entry *end __asm__("r12") = begin + n_entries;
-    __asm__ volatile("push {r0}\n"
-                     "7:\n\t"
-                     "ldmia r7, {r8, r9, r10, r11}\n\t"
-                     "mov r0, lr\n\t"
-                     "tbb [pc, r6]\n"
-                     "0:\n\t"
-                     ".byte (1f-0b)/2, (8f-0b)/2, (6f-0b)/2, (5f-0b)/2, (4f-0b)/2, (3f-0b)/2, (2f-0b)/2, (9f-0b)/2\n"
-                     "1:\n\t" ENTRY "9:\n\t" ENTRY "2:\n\t" ENTRY "3:\n\t" ENTRY "4:\n\t" ENTRY "5:\n\t" ENTRY
-                     "6:\n\t" ENTRY "8:\n\t" ENTRY
-                     "cmp r0, r12\n\t"
-                     "bne 1b\n\t"
-                     "stmia r7!, {r8, r9, r10, r11}\n\t"
-                     "adds r5, #4\n\t"
-                     "ldr r0, [sp]\n\t"
-                     "cmp r7, r0\n\t"
-                     "bne 7b\n\t"
-                     "add sp, #4"
-                     : "+r"(acc_end), "+r"(weights), "+r"(to)
-                     : "r"(begin), "r"(end), "r"(first)
-                     : "r1", "r2", "r3", "r4", "r8", "r9", "r10", "r11", "cc", "memory");
-}
-
-#elif FQT_ARMV6M
-
-#define FOUR_CHANNELS(row, error)                                                                                   \
-    "ldrb r6, [" row ", #0]\n\t"                                                                                    \
-    "muls r6, " error "\n\t"                                                                                        \
-    "add r8, r6\n\t"                                                                                                \
-    "ldrb r6, [" row ", #1]\n\t"                                                                                    \
-    "muls r6, " error "\n\t"                                                                                        \
-    "add r9, r6\n\t"                                                                                                \
-    "ldrb r6, [" row ", #2]\n\t"                                                                                    \
-    "muls r6, " error "\n\t"                                                                                        \
-    "add r10, r6\n\t"                                                                                               \
-    "ldrb r6, [" row ", #3]\n\t"                                                                                    \
-    "muls r6, " error "\n\t"                                                                                        \
-    "add r11, r6\n\t"
-
-#define ENTRY                                                                                                       \
-    "ldmia r0!, {r1, r2, r3, r4}\n\t"                                                                               \
-    "adds r1, r1, r5\n\t"                                                                                           \
-    "adds r2, r2, r5\n\t" FOUR_CHANNELS("r1", "r3") FOUR_CHANNELS("r2", "r4")
-
-/* acc(n) += errors times the weights of n channels, four at a time: 116 instructions, 176 cycles, 32 MACs. acc has room
- * for a multiple of 4. Its end of acc lies on the stack. Entries are not empty. */
-static __attribute__((noinline)) void sum_channels(const struct fqt_dense_error_job *job, uint32_t n_entries,
-                                                   uint32_t channel, uint32_t n, int32_t *acc)
-{
-    register int32_t *acc_end __asm__("r0") = acc + ((n + 3u) & ~3u);
-    register const uint8_t *weights __asm__("r5") = job->weights + channel;
-    register int32_t *to __asm__("r7") = acc;
-    register const struct entry *begin __asm__("lr") = job->scratch;
-    register const struct entry *end __asm__("r12") = begin + n_entries;
-    __asm__ volatile(".syntax unified\n\t"
-                     "push {r0}\n"
-                     "7:\n\t"
-                     "ldmia r7!, {r1, r2, r3, r4}\n\t"
-                     "mov r8, r1\n\t"
-                     "mov r9, r2\n\t"
-                     "mov r10, r3\n\t"
-                     "mov r11, r4\n\t"
-                     "mov r0, lr\n\t"
-                     "mov r6, r12\n\t"
-                     "subs r6, r6, r0\n\t"
-                     "lsls r6, r6, #26\n\t" /* carry and sign: the number of entries modulo 4, which enter first */
-                     "lsls r6, r6, #1\n\t"
-                     "bcs 4f\n\t"
-                     "bmi 2f\n\t"
-                     "b 1f\n"
-                     "4:\n\t"
-                     "bpl 3f\n\t"
-                     "b 5f\n"
-                     "1:\n\t" ENTRY "5:\n\t" ENTRY "3:\n\t" ENTRY "2:\n\t" ENTRY
-                     "cmp r0, r12\n\t"
-                     "beq 6f\n\t"
-                     "b 1b\n"
-                     "6:\n\t"
-                     "mov r1, r8\n\t"
-                     "mov r2, r9\n\t"
-                     "mov r3, r10\n\t"
-                     "mov r4, r11\n\t"
-                     "subs r7, #16\n\t"
-                     "stmia r7!, {r1, r2, r3, r4}\n\t"
-                     "adds r5, #4\n\t"
-                     "ldr r0, [sp]\n\t"
-                     "cmp r7, r0\n\t"
-                     "beq 8f\n\t"
-                     "b 7b\n"
-                     "8:\n\t"
-                     "add sp, #4"
-                     : "+r"(acc_end), "+r"(weights), "+r"(to)
-                     : "r"(begin), "r"(end)
-                     : "r1", "r2", "r3", "r4", "r6", "r8", "r9", "r10", "r11", "cc", "memory");
-}
-
-#else
-
-static void sum_channels(const struct fqt_dense_error_job *job, uint32_t n_entries, uint32_t channel, uint32_t n,
-                         int32_t *acc)
-{
-    const struct entry *entries = job->scratch;
-    for (uint32_t i = 0; i < n_entries; i++) {
-        const uint8_t *a = job->weights + entries[i].a + channel, *b = job->weights + entries[i].b + channel;
-        for (uint32_t k = 0; k < n; k++) {
-            acc[k] += entries[i].error_a * a[k] + entries[i].error_b * b[k];
-        }
-    }
-}
-
-#endif
-
-static int32_t vector_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job)
-{
-    int32_t sum, largest = 0;
-    uint32_t n_entries = collect(g, job, &sum);
-    int32_t start = -job->weight_zero * sum;
-    int32_t acc[ROW_BLOCK];
-    for (uint32_t channel = 0; channel < g->c; channel += ROW_BLOCK) {
-        uint32_t n = g->c - channel < ROW_BLOCK ? g->c - channel : ROW_BLOCK;
-#pragma GCC unroll 2
-        for (int32_t *to = acc; to < acc + n; to += 4) {
-            to[0] = to[1] = to[2] = to[3] = start;
-        }
-        if (n_entries != 0) {
-            sum_channels(job, n_entries, channel, n, acc);
-        }
-        const struct fqt_masked to = masked(job, channel);
-        int32_t magnitude = fqt_finish_errors(&to, acc, n, job->tracking);
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest;
-}
-
-/* --- maps: a convolution of the errors with the transposed weights ------------------------------------------------- */
-
 /* Inputs whose y is `y` and x is `x` modulo the strides meet the same kernel positions: y, y + stride_h, ... of those
  * that `first_ky` begins. Their windows over the error map are rows x columns, in ascending order of output pixel,
  * which is descending order of kernel position. */
@@ -273,13 +58,16 @@ struct work {
     void *windows;   /* (n) of two windows */
     uint8_t *bytes;  /* (2,n): the errors under them */
     int32_t *starts; /* (channels) */
-    uint8_t *rows;   /* (channels,n): w of a channel by error row, column, filter */
+    uint8_t *rows;   /* (channels,n): w of a channel by error row, column, filter; widened if `wide` */
+    bool wide;
     uint32_t channel, n_channels;
+    const uint8_t *centred; /* NULL, or the errors in the last bytes of the scratch */
+    struct fqt_border border;
     struct phase phase;
     struct fqt_patches patches;
 };
 
-static struct phase phase_of(const struct fqt_geometry *g, uint32_t n_filters, uint32_t y, uint32_t x)
+static FQT_SMALL struct phase phase_of(const struct fqt_geometry *g, uint32_t n_filters, uint32_t y, uint32_t x)
 {
     struct phase p = {.y = y, .x = x};
     p.first_ky = (y + g->pad_top) % g->stride_h;
@@ -293,6 +81,20 @@ static struct phase phase_of(const struct fqt_geometry *g, uint32_t n_filters, u
     }
     return p;
 }
+
+#if FQT_WIDENS
+
+/* Four values of a window in the rows of all channels: less than four channels, or little memory. */
+static void put_bytes(uint8_t *to, uint32_t n, const uint8_t *const taps[4], uint32_t channels)
+{
+    for (uint32_t c = 0; c < channels; c++, to += n) {
+        for (uint32_t i = 0; i < 4u; i++) {
+            to[i] = taps[i][c];
+        }
+    }
+}
+
+#else
 
 /* to[c * n] = weights[c] of `channels`. */
 static inline void put_column(uint8_t *to, uint32_t n, const uint8_t *weights, uint32_t channels)
@@ -309,46 +111,98 @@ static inline void put_column(uint8_t *to, uint32_t n, const uint8_t *weights, u
     }
 }
 
-static void transpose(const struct work *work)
+static void put_bytes(uint8_t *to, uint32_t n, const uint8_t *const taps[4], uint32_t channels)
+{
+    for (uint32_t i = 0; i < 4u; i++) {
+        put_column(to + i, n, taps[i], channels);
+    }
+}
+
+#endif
+
+/* A window's values `at` to `at` + 3 are errors whose weights are `taps`, from the block's first channel on. */
+static FQT_SMALL void put_taps(const struct work *work, uint32_t at, const uint8_t *const taps[4])
+{
+    uint32_t n = work->phase.n;
+#if FQT_WIDENS
+    if (work->wide) {
+        fqt_widen_columns(taps, work->n_channels, work->job->weight_zero, (uint32_t *)(void *)work->rows + 2u * at, n);
+        return;
+    }
+#endif
+    put_bytes(work->rows + at, n, taps, work->n_channels);
+}
+
+static FQT_SMALL void transpose(const struct work *work)
 {
     const struct fqt_geometry *g = work->g;
     const struct fqt_dense_error_job *job = work->job;
     const struct phase *p = &work->phase;
+    const uint8_t *taps[4];
     uint32_t at = 0;
     for (uint32_t row = 0; row < p->rows; row++) {
         uint32_t ky = p->first_ky + (p->rows - 1u - row) * g->stride_h;
         for (uint32_t column = 0; column < p->columns; column++) {
             uint32_t kx = p->first_kx + (p->columns - 1u - column) * g->stride_w;
             const uint8_t *from = job->weights + (ky * g->kernel_w + kx) * g->c + work->channel;
-            for (uint32_t i = 0; i < job->selection.n; i++, at++) {
-                put_column(work->rows + at, p->n, from + filter_of(job, i) * g->stored, work->n_channels);
+            for (uint32_t i = 0; i < job->selection.n; i++) {
+                taps[at++ & 3u] = from + filter_of(job, i) * g->stored;
+                if ((at & 3u) == 0) {
+                    put_taps(work, at - 4u, taps);
+                }
             }
         }
     }
-    for (; at < p->n; at++) { /* meets a centred window's zeros, but must be some value */
-        for (uint32_t c = 0; c < work->n_channels; c++) {
-            work->rows[c * p->n + at] = 0;
+    if (at != p->n) { /* behind the last one they meet a centred window's zeros, but must be some weights */
+        for (; at != p->n; at++) {
+            taps[at & 3u] = job->weights + work->channel;
         }
+        put_taps(work, at - 4u, taps);
     }
 }
 
-/* Of the window over the errors that input (y,x) meets. */
-static struct fqt_corner corner_of(const struct work *work, uint32_t y, uint32_t x)
+/* An input of the phase: its first channel in the map, and the corner of the window over the errors that it meets. */
+struct input {
+    uint32_t y, x, at;
+    struct fqt_corner corner;
+};
+
+static FQT_SMALL struct input first_input(const struct work *work)
 {
     const struct fqt_geometry *g = work->g;
     const struct phase *p = &work->phase;
-    return (struct fqt_corner){(int32_t)((y + g->pad_top - p->first_ky) / g->stride_h) - (int32_t)p->rows + 1,
-                               (int32_t)((x + g->pad_left - p->first_kx) / g->stride_w) - (int32_t)p->columns + 1};
+    return (struct input){
+        .y = p->y, .x = p->x, .at = (p->y * g->w + p->x) * g->c + work->channel,
+        .corner = {(int32_t)((p->y + g->pad_top - p->first_ky) / g->stride_h) - (int32_t)p->rows + 1,
+                   (int32_t)((p->x + g->pad_left - p->first_kx) / g->stride_w) - (int32_t)p->columns + 1},
+    };
+}
+
+/* On to the next, whose window lies a column further, or in the next row. */
+static void advance(const struct work *work, struct input *input, int32_t first_left)
+{
+    const struct fqt_geometry *g = work->g;
+    input->x += g->stride_w;
+    input->at += g->stride_w * g->c;
+    input->corner.left++;
+    if (input->x >= g->w) {
+        input->at += (g->stride_h * g->w + work->phase.x - input->x) * g->c;
+        input->x = work->phase.x;
+        input->y += g->stride_h;
+        input->corner.left = first_left;
+        input->corner.top++;
+    }
 }
 
 static struct fqt_rows rows_of(const struct work *work, uint32_t first, uint32_t count)
 {
-    return (struct fqt_rows){work->rows + first * work->phase.n, NULL, work->starts + first, work->job->weight_zero,
-                             work->phase.n, count};
+    const uint8_t *rows = work->rows + first * work->phase.n * (work->wide ? FQT_WIDE_BYTES : 1u);
+    return (struct fqt_rows){rows, NULL, work->starts + first, work->job->weight_zero, work->phase.n, count,
+                             work->wide ? (const uint32_t *)(const void *)rows : NULL};
 }
 
 /* The channels of the block at two inputs, whose sums are kept; the second may be the first again. */
-static int32_t tracked_inputs(const struct work *work, const struct fqt_windows *windows, uint32_t first,
+static FQT_SMALL int32_t tracked_inputs(const struct work *work, const struct fqt_windows *windows, uint32_t first,
                               uint32_t second)
 {
     int32_t acc0[ROW_BLOCK], acc1[ROW_BLOCK], largest = 0;
@@ -376,60 +230,117 @@ static int32_t two_inputs(const struct work *work, const struct fqt_windows *win
     return 0;
 }
 
-static int32_t phase_row(const struct work *work, uint32_t y)
+/* All inputs of the phase, two at a time; an odd last one is computed twice. */
+static FQT_NOINLINE int32_t phase_of_inputs(const struct work *work)
 {
     const struct fqt_geometry *g = work->g;
-    uint32_t row = y * g->w, at = (row + work->phase.x) * g->c + work->channel, step = g->stride_w * g->c;
-    struct fqt_corner first = corner_of(work, y, work->phase.x); /* the next input's lies a column further */
-    int32_t largest = 0;
-    for (uint32_t x = work->phase.x; x < g->w; x += 2u * g->stride_w, first.left += 2, at += 2u * step) {
-        bool last = x + g->stride_w >= g->w;
-        const struct fqt_corner second = {first.top, last ? first.left : first.left + 1};
-        struct fqt_windows windows = fqt_window_pair(&work->patches, first, second, work->windows, work->bytes);
-        int32_t magnitude = two_inputs(work, &windows, at, last ? at : at + step);
+    struct input next = first_input(work);
+    int32_t largest = 0, left = next.corner.left;
+    if (work->phase.x >= g->w) { /* a stride longer than the map */
+        return 0;
+    }
+    while (next.y < g->h) {
+        const struct input first = next;
+        struct input second = first;
+        advance(work, &next, left);
+        if (next.y < g->h) {
+            second = next;
+            advance(work, &next, left);
+        }
+        struct fqt_windows windows =
+            fqt_window_pair(&work->patches, first.corner, second.corner, work->windows, work->bytes);
+        int32_t magnitude = two_inputs(work, &windows, first.at, second.at);
         largest = magnitude > largest ? magnitude : largest;
     }
     return largest;
 }
 
-static int32_t block_of_channels(struct work *work)
+static FQT_SMALL int32_t block_of_channels(struct work *work)
 {
     const struct fqt_geometry *g = work->g;
     const struct fqt_dense_error_job *job = work->job;
     int32_t largest = 0;
     for (uint32_t i = 0; i < g->stride_h * g->stride_w; i++) {
         work->phase = phase_of(g, job->selection.n, i / g->stride_w, i % g->stride_w);
+        work->rows = job->scratch;
+        work->windows = work->rows + work->n_channels * work->phase.n * (work->wide ? FQT_WIDE_BYTES : 1u);
         work->bytes = (uint8_t *)work->windows + FQT_WINDOW_BYTES * work->phase.n;
         work->starts = (int32_t *)(void *)(work->bytes + 2u * work->phase.n);
-        work->rows = (uint8_t *)(work->starts + work->n_channels);
         work->patches = (struct fqt_patches){
             .map = job->error, .h = g->out_h, .w = g->out_w, .c = g->filters, .rows = work->phase.rows,
             .columns = work->phase.columns, .stored = work->phase.n, .fill = FQT_ERROR_ZERO,
             .cell = job->selection.n, .channels = job->selection.list,
         };
+        work->patches.centred = work->centred;
+        work->patches.border = work->border;
         transpose(work);
         const struct fqt_rows rows = rows_of(work, 0, work->n_channels);
         fqt_start_rows(&rows, FQT_ERROR_ZERO, work->starts);
-        for (uint32_t y = work->phase.y; y < g->h; y += g->stride_h) {
-            int32_t magnitude = phase_row(work, y);
-            largest = magnitude > largest ? magnitude : largest;
-        }
+        int32_t magnitude = phase_of_inputs(work);
+        largest = magnitude > largest ? magnitude : largest;
     }
     return largest;
 }
 
+/* How many channels come next, and whether they are widened: with enough memory for all of them, or for so many that windows
+ * needn't be laid out for few channels at a time. */
+static FQT_SMALL void choose_block(struct work *work)
+{
+    uint32_t left = work->g->c - work->channel, least = (uint32_t)fqt_dense_error_bytes(work->g, 0); /* load.c has checked it */
+    uint32_t n = least / 6u, spare = work->job->scratch_bytes - least;
+    uint32_t block = spare / (n + 4u) & ~1u, wide = spare / (FQT_WIDE_BYTES * n + 4u) & ~3u; /* rows go in pairs, or in fours */
+    work->wide = FQT_WIDENS && left >= 4u && (wide >= FQT_LEAST_WIDE || wide >= (left & ~3u));
+    if (work->wide) {
+        block = wide < (left & ~3u) ? wide : left & ~3u;
+    } else if (block < FQT_DENSE_ERROR_LEAST) {
+        block = FQT_DENSE_ERROR_LEAST;
+    }
+    work->n_channels = left < block ? left : block;
+}
+
+#if FQT_WIDENS
+
+/* The errors as a centred map, if there is room for it beside the block, which all others leave room for, too. Windows reach
+ * as far above the errors as kernels go on over them, and down to those which the last row meets. */
+static FQT_SMALL void centre_errors(struct work *work)
+{
+    const struct fqt_geometry *g = work->g;
+    const struct fqt_dense_error_job *job = work->job;
+    uint32_t rows = steps(g->kernel_h, g->stride_h, 0) - 1u, columns = steps(g->kernel_w, g->stride_w, 0) - 1u;
+    uint32_t above = g->pad_top / g->stride_h, before = g->pad_left / g->stride_w;
+    struct fqt_border b = {rows > above ? rows - above : 0u, columns > before ? columns - before : 0u, 0, 0};
+    b.rows = b.top + (g->h - 1u + g->pad_top) / g->stride_h + 1u;
+    b.columns = b.left + (g->w - 1u + g->pad_left) / g->stride_w + 1u;
+    uint32_t bytes = FQT_CENTRED_BYTES * b.rows * b.columns * job->selection.n, n = (uint32_t)fqt_dense_error_bytes(g, 0) / 6u;
+    uint32_t taken = 6u * n + (FQT_WIDE_BYTES * n + 4u) * work->n_channels, all = job->scratch_bytes & ~3u;
+    if (!work->wide || rows + columns == 0 || (job->selection.n & 3u) != 0 || (g->c & 3u) != 0 || taken + bytes > all) {
+        return;
+    }
+    work->patches = (struct fqt_patches){
+        .map = job->error, .h = g->out_h, .w = g->out_w, .c = g->filters, .fill = FQT_ERROR_ZERO, .cell = job->selection.n,
+        .channels = job->selection.list,
+    };
+    work->centred = (const uint8_t *)job->scratch + all - bytes;
+    work->border = b;
+    fqt_centre_map(&work->patches, b, (uint8_t *)job->scratch + all - bytes);
+}
+
+#endif
+
 int32_t fqt_dense_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job)
 {
     if (is_vector(g)) {
-        return vector_error(g, job);
+        return fqt_vector_error(g, job);
     }
-    uint32_t least = (uint32_t)fqt_dense_error_bytes(g, 0); /* load.c has checked that it is small */
-    uint32_t block = (job->scratch_bytes - least) / (least / 6u + 4u);
-    struct work work = {.g = g, .job = job, .windows = job->scratch};
+    struct work work = {.g = g, .job = job};
     int32_t largest = 0;
-    block = block < FQT_DENSE_ERROR_LEAST ? FQT_DENSE_ERROR_LEAST : block & ~1u; /* rows go in pairs */
     for (; work.channel < g->c; work.channel += work.n_channels) {
-        work.n_channels = g->c - work.channel < block ? g->c - work.channel : block;
+        choose_block(&work);
+#if FQT_WIDENS
+        if (work.channel == 0) {
+            centre_errors(&work);
+        }
+#endif
         int32_t magnitude = block_of_channels(&work);
         largest = magnitude > largest ? magnitude : largest;
     }

@@ -155,7 +155,7 @@ static void scatter_row(struct work *work, uint32_t oy)
 }
 
 /* Requantize a finished row of the input map and clear its accumulators. Returns the largest |acc|, if tracking. */
-static int32_t finish_row(const struct fqt_geometry *g, const struct fqt_error_job *job, int32_t *acc, uint32_t y)
+static FQT_SMALL int32_t finish_row(const struct fqt_geometry *g, const struct fqt_error_job *job, int32_t *acc, uint32_t y)
 {
     uint32_t n = g->w * g->c;
     const struct fqt_masked to = {job->by, job->mask, job->x + y * n, job->error_in + y * n};

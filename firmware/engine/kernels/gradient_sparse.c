@@ -10,7 +10,7 @@ static bool is_vector(const struct fqt_geometry *g)
 }
 
 /* acc[i] = e * (x[i] - zero), n values: a single window. */
-static void set_scaled(const struct fqt_gradient_job *job, const uint8_t *x, uint32_t n, int32_t e)
+static FQT_SMALL void set_scaled(const struct fqt_gradient_job *job, const uint8_t *x, uint32_t n, int32_t e)
 {
     fqt_clear(job->acc, n);
     if (e != 0) {
@@ -20,7 +20,7 @@ static void set_scaled(const struct fqt_gradient_job *job, const uint8_t *x, uin
 
 /* --- layers of several groups: window by window -------------------------------------------------------------------- */
 
-static void add_window(const struct fqt_geometry *g, const struct fqt_gradient_job *job, const struct fqt_cover *cover,
+static FQT_SMALL void add_window(const struct fqt_geometry *g, const struct fqt_gradient_job *job, const struct fqt_cover *cover,
                        uint32_t first_channel, int32_t e)
 {
     uint32_t columns = cover->columns.end - cover->columns.first, n = g->group_channels;

@@ -14,7 +14,7 @@ static struct span inside(int32_t start, uint32_t n, uint32_t size)
     return (struct span){first, end};
 }
 
-static uint8_t *fill(uint8_t *to, uint32_t n, uint8_t value)
+static FQT_NOINLINE uint8_t *fill(uint8_t *to, uint32_t n, uint8_t value)
 {
     uint8_t *end = to + n;
 #if FQT_UNALIGNED
@@ -32,8 +32,13 @@ static uint8_t *fill(uint8_t *to, uint32_t n, uint8_t value)
     return end;
 }
 
+static FQT_NOINLINE bool is_inside(const struct fqt_patches *p, int32_t top, int32_t left)
+{
+    return fqt_is_inside(p, (struct fqt_corner){top, left});
+}
+
 /* `columns` cells from `from`. */
-static uint8_t *copy_cells(const struct fqt_patches *p, uint8_t *to, const uint8_t *from, uint32_t columns)
+static FQT_NOINLINE uint8_t *copy_cells(const struct fqt_patches *p, uint8_t *to, const uint8_t *from, uint32_t columns)
 {
     if (p->channels == NULL && p->cell == p->c) {
         fqt_copy(to, from, columns * p->c);
@@ -83,7 +88,7 @@ const uint8_t *fqt_patch(const struct fqt_patches *p, int32_t top, int32_t left,
         return p->map + ((uint32_t)top * p->w + (uint32_t)left) * p->c;
     }
 #if FQT_UNALIGNED
-    if (p->cell == p->c && p->channels == NULL && fqt_is_inside(p, (struct fqt_corner){top, left})) {
+    if (p->cell == p->c && p->channels == NULL && is_inside(p, top, left)) {
         copy_rows(p, p->map + ((uint32_t)top * p->w + (uint32_t)left) * p->c, to);
         return to;
     }
@@ -110,8 +115,13 @@ struct fqt_windows fqt_window_pair(const struct fqt_patches *p, struct fqt_corne
                                    void *values, uint8_t *bytes)
 {
     uint32_t n = p->columns * p->cell;
-    if (p->cell == p->c && p->channels == NULL && (n & 3u) == 0 && p->rows != 0 && fqt_is_inside(p, first) &&
-        fqt_is_inside(p, second)) {
+#if FQT_WIDENS
+    if (p->centred != NULL && p->rows != 0) {
+        return fqt_centred_pair(p, first, second, values);
+    }
+#endif
+    if (p->cell == p->c && p->channels == NULL && (n & 3u) == 0 && p->rows != 0 &&
+        is_inside(p, first.top, first.left) && is_inside(p, second.top, second.left)) {
         const struct fqt_area rows = {p->rows, n, p->w * p->c};
         return fqt_lay_out_pair(values, fqt_map_at(p, first), fqt_map_at(p, second), rows, p->fill);
     }

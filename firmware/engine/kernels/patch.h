@@ -8,6 +8,12 @@
 
 #include "rows.h"
 
+/* How far a centred map goes beyond the map, and its size. */
+struct fqt_border {
+    uint32_t top, left;
+    uint32_t rows, columns;
+};
+
 /* Windows of `rows` x `columns` over map(H,W,C), of which each cell gives `cell` channels from the first one on;
  * `stored` >= rows*columns*cell, a multiple of 4; rows and columns are both 0 or neither. */
 struct fqt_patches {
@@ -18,6 +24,8 @@ struct fqt_patches {
     uint8_t fill;            /* stands for what lies outside the map, and behind the last value */
     uint32_t cell;
     const uint16_t *channels; /* NULL, or the `cell` channels that are wanted instead, ascending */
+    const uint8_t *centred;  /* NULL, or what fqt_centre_map has made of the map */
+    struct fqt_border border;
 };
 
 /* The window (rows,columns,cell) whose first value is (top,left), possibly outside the map: `stored` bytes, put together
@@ -43,6 +51,15 @@ static inline const uint8_t *fqt_map_at(const struct fqt_patches *p, struct fqt_
 /* Two windows laid out in `values` (FQT_WINDOW_BYTES * stored); `bytes` (2 * stored) is for those that stick out of the map. */
 struct fqt_windows fqt_window_pair(const struct fqt_patches *p, struct fqt_corner first, struct fqt_corner second,
                                    void *values, uint8_t *bytes);
+
+/* Make the pairs' values once for all windows, the border's zeros included: centred int16, in `to` (aligned to 4), which takes
+ * FQT_CENTRED_BYTES a value. Whoever has `p` then lays out windows by copying, without their sums, which only rows that are
+ * bytes need. The cell is a multiple of 4, and the windows lie within the border. */
+#define FQT_CENTRED_BYTES 2u
+
+void fqt_centre_map(struct fqt_patches *p, struct fqt_border border, void *to);
+struct fqt_windows fqt_centred_pair(const struct fqt_patches *p, struct fqt_corner first, struct fqt_corner second,
+                                    void *values);
 
 #if FQT_UNALIGNED
 

@@ -30,7 +30,7 @@ int32_t fqt_finish_errors(const struct fqt_masked *to, const int32_t *acc, uint3
 static void requantize_to_bytes(const struct fqt_requantization *q, const int32_t *acc, uint32_t n, uint8_t *out)
 {
     int32_t zero = q->zero, m = q->by.m << (32 - q->by.shift);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (uint32_t i = 0; i < n; i++) {
         out[i] = (uint8_t)fqt_saturate_byte(fqt_add_high(acc[i], m, zero));
     }

@@ -13,6 +13,7 @@ struct fqt_rows {
     const int32_t *starts; /* (count), what fqt_start_rows has made of them; for two windows only */
     int32_t zero;
     uint32_t n, count;
+    const uint32_t *wide;  /* NULL, or what fqt_widen_rows has made of them */
 };
 
 /* starts[i] = bias[i] (NULL: 0), less what the variant's inner loop doesn't subtract of x_zero. */
@@ -68,6 +69,18 @@ struct fqt_masked {
 
 void fqt_multiply_rows_to_errors(const struct fqt_rows *rows, const struct fqt_windows *windows,
                                  const struct fqt_masked *first, const struct fqt_masked *second);
+
+/* The DSP variant has room for rows widened beforehand, FQT_WIDE_BYTES a weight: whole fours of them, the others stay bytes. */
+#define FQT_WIDENS FQT_DSP
+#define FQT_WIDE_BYTES 2u
+#define FQT_LEAST_WINDOWS 8u /* it pays for */
+#define FQT_LEAST_WIDE 16u   /* rows at once, if not all */
+
+void fqt_widen_rows(const struct fqt_rows *rows, uint32_t *to);
+
+/* The same of rows of n bytes that lie as columns: four bytes of each of `count` rows, a multiple of 4, less `zero`. `to` is
+ * where they lie in the first four rows. */
+void fqt_widen_columns(const uint8_t *const columns[4], uint32_t count, int32_t zero, uint32_t *to, uint32_t n);
 
 /* As above for n sums. Returns the largest |sum| that is not masked, if tracking; else 0. */
 int32_t fqt_finish_errors(const struct fqt_masked *to, const int32_t *acc, uint32_t n, bool tracking);

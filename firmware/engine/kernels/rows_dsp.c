@@ -2,7 +2,7 @@
  *
  * Windows are centred int16, each group of four taps in the order 0, 2, 1, 3: two words, the even taps and the odd ones. Of a
  * pair each word of the first window has that of the second behind it. */
-#include "rows.h"
+#include "rows_dsp.h"
 
 #include "simd.h"
 
@@ -27,131 +27,82 @@
     "smlad r11, r3, r8, r11\n\t"                                                                                    \
     "smlad lr, r4, r8, lr\n\t"
 
-/* What the loops over rows work on; offsets are in the assembly. */
-struct loop {
-    const void *pair, *end;           /* 0, 4 */
-    const uint8_t *weights;           /* 8 */
-    uint32_t n;                       /* 12: of a row */
-    const int32_t *starts;            /* 16 */
-    int32_t correction0, correction1; /* 20, 24 */
-    uint8_t *first, *second;          /* 28, 32 */
-    const uint8_t *first_end;         /* 36: of the last pair of rows; there is one */
-    int32_t m, zero;                  /* 40, 44 */
-    const uint8_t *x0, *x1;           /* 48, 52 */
-    int32_t mask_low;                 /* 56 */
-};
-
-/* The sums of two rows; the job's address lies on the stack, the end of the windows above it. A round makes four steps:
- * of a number that is no multiple, the first one, or two, enter it late. */
+/* The sums of two rows; the job's address lies on the stack, the end of the windows above it. A round makes two steps;
+ * an odd first one enters it late. */
 #define SUMS_OF_TWO_ROWS                                                                                            \
     "ldr r9, [sp]\n\t"                                                                                              \
-    "ldr r8, [r9, #16]\n\t"                                                                                         \
-    "ldrd r5, r6, [r9, #20]\n\t"                                                                                    \
+    "ldr r8, [r9, #20]\n\t"                                                                                         \
+    "ldrd r5, r6, [r9, #56]\n\t"                                                                                    \
     "ldrd r3, r4, [r8], #8\n\t"                                                                                     \
-    "str r8, [r9, #16]\n\t"                                                                                         \
+    "str r8, [r9, #20]\n\t"                                                                                         \
     "sub r10, r3, r5\n\t"                                                                                           \
     "sub r11, r3, r6\n\t"                                                                                           \
     "sub r12, r4, r5\n\t"                                                                                           \
     "sub lr, r4, r6\n\t"                                                                                            \
-    "ldr r0, [r9]\n\t"                                                                                              \
-    "ldrd r1, r3, [r9, #8]\n\t"                                                                                     \
+    "ldr r0, [r9, #16]\n\t"                                                                                         \
+    "ldrd r3, r1, [r9, #4]\n\t"                                                                                     \
     "add r2, r1, r3\n\t"                                                                                            \
-    "lsrs r4, r3, #3\n\t" /* carry: an odd number of steps */                                                      \
-    "bcc 3f\n\t" STEP_2X2                                                                                          \
-    "ldr r3, [sp, #4]\n\t"                                                                                          \
-    "cmp r0, r3\n\t"                                                                                                \
-    "beq 5f\n\t"                                                                                                    \
-    "ldr r4, [sp]\n\t"                                                                                              \
-    "ldr r4, [r4, #12]\n\t"                                                                                         \
-    "lsrs r4, r4, #3\n"                                                                                             \
-    "3:\n\t"                                                                                                        \
-    "lsrs r4, r4, #1\n\t"                                                                                           \
+    "lsrs r4, r3, #3\n\t" /* carry: an odd number of steps */                                                       \
     "bcs 4f\n"                                                                                                      \
-    "2:\n\t" STEP_2X2 STEP_2X2 "4:\n\t" STEP_2X2 STEP_2X2                                                          \
+    "2:\n\t" STEP_2X2 "4:\n\t" STEP_2X2                                                                            \
     "ldr r3, [sp, #4]\n\t"                                                                                          \
     "cmp r0, r3\n\t"                                                                                                \
-    "bne 2b\n"                                                                                                      \
-    "5:\n\t"                                                                                                        \
+    "bne 2b\n\t"                                                                                                    \
     "ldr r9, [sp]\n\t"                                                                                              \
     "str r2, [r9, #8]\n\t" /* behind the second row */
 
-/* The sums, requantized, as bytes. */
-#define BYTES_OF_SUMS                                                                                               \
-    "ldrd r3, r4, [r9, #40]\n\t"                                                                                    \
-    "smmlar r10, r10, r3, r4\n\t"                                                                                   \
-    "smmlar r11, r11, r3, r4\n\t"                                                                                   \
-    "smmlar r12, r12, r3, r4\n\t"                                                                                   \
-    "smmlar lr, lr, r3, r4\n\t"                                                                                     \
-    "usat r10, #8, r10\n\t"                                                                                         \
-    "usat r11, #8, r11\n\t"                                                                                         \
-    "usat r12, #8, r12\n\t"                                                                                         \
-    "usat lr, #8, lr\n\t"
+#define SCALE(sum)                                                                                                  \
+    "smmlar " sum ", " sum ", r3, r4\n\t"
 
-/* 128 where x, the next byte of [pointer], is masked. */
-#define HIDE(sum, pointer)                                                                                          \
-    "ldrb r5, [" pointer "], #1\n\t"                                                                                \
+#define CLAMP(sum)                                                                                                  \
+    "usat " sum ", #8, " sum "\n\t"
+
+/* 128 where x is masked. */
+#define HIDE(sum, x)                                                                                                \
+    "ldrb r5, [" x "]\n\t"                                                                                          \
     "cmp r5, r8\n\t"                                                                                                \
-    "it le\n\t"                                                                                                     \
-    "movle " sum ", #128\n\t"
+    "it lo\n\t"                                                                                                     \
+    "movlo " sum ", #128\n\t"
 
-#define PUT_AND_COUNT                                                                                               \
-    "ldrd r3, r4, [r9, #28]\n\t"                                                                                    \
-    "strb r10, [r3], #1\n\t"                                                                                        \
-    "strb r12, [r3], #1\n\t"                                                                                        \
-    "strb r11, [r4], #1\n\t"                                                                                        \
-    "strb lr, [r4], #1\n\t"                                                                                         \
-    "ldr r5, [r9, #36]\n\t"                                                                                         \
-    "strd r3, r4, [r9, #28]\n\t"                                                                                    \
-    "cmp r3, r5\n\t"                                                                                                \
-    "bne 1b\n\t"                                                                                                    \
-    "add sp, #8"
-
-#define BEGIN                                                                                                       \
-    "ldr r1, [r0, #4]\n\t"                                                                                          \
-    "push {r0, r1}\n"                                                                                               \
-    "1:\n\t"
-
-#define EVERYTHING                                                                                                  \
-    "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
-
-/* All pairs of rows: 37 instructions a pair, and the taps. The compiler would keep most of it on the stack. */
-static __attribute__((noinline)) void put_bytes(struct loop *l)
+/* All pairs of rows: 36 instructions a pair, with errors' masks 22 more, and the taps. The compiler would keep most of it on
+ * the stack. */
+static __attribute__((noinline)) void put_rows(struct fqt_row_loop *l)
 {
-    register struct loop *loop __asm__("r0") = l;
-    __asm__ volatile(BEGIN SUMS_OF_TWO_ROWS BYTES_OF_SUMS PUT_AND_COUNT : "+r"(loop) : : EVERYTHING);
-}
-
-static __attribute__((noinline)) void put_errors(struct loop *l)
-{
-    register struct loop *loop __asm__("r0") = l;
-    __asm__ volatile(BEGIN SUMS_OF_TWO_ROWS BYTES_OF_SUMS
-                     "ldrd r6, r7, [r9, #48]\n\t"
-                     "ldr r8, [r9, #56]\n\t" HIDE("r10", "r6") HIDE("r12", "r6") HIDE("r11", "r7") HIDE("lr", "r7")
-                     "strd r6, r7, [r9, #48]\n\t" PUT_AND_COUNT
+    register struct fqt_row_loop *loop __asm__("r0") = l;
+    __asm__ volatile("ldr r1, [r0]\n\t"
+                     "push {r0, r1}\n"
+                     "1:\n\t" SUMS_OF_TWO_ROWS "ldrd r0, r1, [r9, #24]\n\t"
+                     "ldrd r2, r3, [r9, #32]\n\t"
+                     "ldr r4, [r9, #40]\n\t"
+                     "add r1, r1, r0\n\t"
+                     "cmp r2, #1\n\t"
+                     "beq 8f\n\t" SCALE("r10") SCALE("r11") SCALE("r12") SCALE("lr")
+                     CLAMP("r10") CLAMP("r11") CLAMP("r12") CLAMP("lr")
+                     "blo 7f\n\t"
+                     "ldr r6, [r9, #48]\n\t"
+                     "ldrb r8, [r9, #52]\n\t"
+                     "add r7, r1, r6\n\t"
+                     "add r6, r0, r6\n\t" HIDE("r10", "r6") HIDE("r12", "r6, #1") HIDE("r11", "r7") HIDE("lr", "r7, #1")
+                     "7:\n\t"
+                     "strb r10, [r0], #1\n\t"
+                     "strb r12, [r0], #1\n\t"
+                     "strb r11, [r1]\n\t"
+                     "strb lr, [r1, #1]\n"
+                     "9:\n\t"
+                     "ldr r5, [r9, #44]\n\t"
+                     "str r0, [r9, #24]\n\t"
+                     "cmp r0, r5\n\t"
+                     "bne 1b\n\t"
+                     "b 6f\n"
+                     "8:\n\t"
+                     "strd r10, r12, [r0], #8\n\t"
+                     "strd r11, lr, [r1]\n\t"
+                     "b 9b\n"
+                     "6:\n\t"
+                     "add sp, #8"
                      : "+r"(loop)
                      :
-                     : EVERYTHING);
-}
-
-/* The same without requantization, a pair of rows a call: sums are added to acc(4). */
-static __attribute__((noinline)) void add_dots(const uint8_t *row_a, const uint8_t *row_b, const void *pair, const void *pair_end,
-                                               int32_t *acc)
-{
-    register const void *x __asm__("r0") = pair;
-    register const uint8_t *a __asm__("r1") = row_a;
-    register const uint8_t *b __asm__("r2") = row_b;
-    register const void *end __asm__("r3") = pair_end;
-    register int32_t *to __asm__("r4") = acc;
-    __asm__ volatile("push {r3, r4}\n\t"
-                     "ldmia r4, {r10, r11, r12, lr}\n"
-                     "1:\n\t" STEP_2X2 "ldr r3, [sp]\n\t"
-                     "cmp r0, r3\n\t"
-                     "bne 1b\n\t"
-                     "pop {r3, r4}\n\t"
-                     "stmia r4, {r10, r11, r12, lr}"
-                     : "+r"(x), "+r"(a), "+r"(b), "+r"(end), "+r"(to)
-                     :
-                     : "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+                     : "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
 }
 
 /* Eight taps of two rows, whose sums are in r11 and r12: 19 instructions, 27 cycles, 16 MACs. */
@@ -228,12 +179,12 @@ void fqt_start_rows(const struct fqt_rows *rows, int32_t x_zero, int32_t *starts
 /* 2.5 instructions a value. */
 struct fqt_window fqt_lay_out(void *to, const uint8_t *x, uint32_t n, uint8_t x_zero)
 {
-    uint32_t zeros = x_zero * FQT_PAIR_OF_ONES, *pairs = to, sum = 0;
+    uint32_t minus = fqt_minus_pair(x_zero), *pairs = to, sum = 0;
     for (const uint8_t *end = x + n; x != end; x += 4, pairs += 2) {
         uint32_t word = fqt_word(x);
         sum = fqt_add_bytes(word, sum);
-        pairs[0] = fqt_subtract_pairs(fqt_even_bytes(word), zeros);
-        pairs[1] = fqt_subtract_pairs(fqt_odd_bytes(word), zeros);
+        pairs[0] = fqt_add_even_bytes(minus, word);
+        pairs[1] = fqt_add_odd_bytes(minus, word);
     }
     return (struct fqt_window){to, (int32_t)sum - (int32_t)n * x_zero};
 }
@@ -242,50 +193,22 @@ struct fqt_window fqt_lay_out(void *to, const uint8_t *x, uint32_t n, uint8_t x_
 struct fqt_windows fqt_lay_out_pair(void *to, const uint8_t *first, const uint8_t *second, struct fqt_area area,
                                     uint8_t x_zero)
 {
-    uint32_t zeros = x_zero * FQT_PAIR_OF_ONES, *pairs = to, first_sum = 0, second_sum = 0;
+    uint32_t minus = fqt_minus_pair(x_zero), *pairs = to, first_sum = 0, second_sum = 0;
     int32_t less = (int32_t)(area.rows * area.n) * x_zero;
     for (; area.rows != 0; area.rows--) {
         for (uint32_t i = 0; i < area.n; i += 4u, pairs += 4) {
             uint32_t word0 = fqt_word(first + i), word1 = fqt_word(second + i);
             first_sum = fqt_add_bytes(word0, first_sum);
             second_sum = fqt_add_bytes(word1, second_sum);
-            pairs[0] = fqt_subtract_pairs(fqt_even_bytes(word0), zeros);
-            pairs[1] = fqt_subtract_pairs(fqt_even_bytes(word1), zeros);
-            pairs[2] = fqt_subtract_pairs(fqt_odd_bytes(word0), zeros);
-            pairs[3] = fqt_subtract_pairs(fqt_odd_bytes(word1), zeros);
+            pairs[0] = fqt_add_even_bytes(minus, word0);
+            pairs[1] = fqt_add_even_bytes(minus, word1);
+            pairs[2] = fqt_add_odd_bytes(minus, word0);
+            pairs[3] = fqt_add_odd_bytes(minus, word1);
         }
         first += area.pitch;
         second += area.pitch;
     }
     return (struct fqt_windows){to, (int32_t)first_sum - less, (int32_t)second_sum - less};
-}
-
-/* Sums of rows i and i + other. */
-static void two_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, uint32_t i, uint32_t other,
-                     int32_t acc[4])
-{
-    int32_t correction0 = rows->zero * windows->first_sum, correction1 = rows->zero * windows->second_sum;
-    int32_t a = rows->starts[i], b = rows->starts[i + other];
-    const uint8_t *weights = rows->weights + i * rows->n;
-    acc[0] = a - correction0;
-    acc[1] = a - correction1;
-    acc[2] = b - correction0;
-    acc[3] = b - correction1;
-    add_dots(weights, weights + other * rows->n, windows->pair, (const uint8_t *)windows->pair + 4u * rows->n, acc);
-}
-
-void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, int32_t *first,
-                       int32_t *second)
-{
-    int32_t acc[4];
-    for (uint32_t i = 0; i < rows->count; i += 2u) {
-        uint32_t other = i + 1u < rows->count ? 1u : 0u; /* an odd last row is computed twice */
-        two_rows(rows, windows, i, other, acc);
-        first[i] = acc[0];
-        second[i] = acc[1];
-        first[i + other] = acc[2];
-        second[i + other] = acc[3];
-    }
 }
 
 static uint32_t error_of(int32_t acc, int32_t m)
@@ -340,15 +263,69 @@ int32_t fqt_finish_errors(const struct fqt_masked *to, const int32_t *acc, uint3
     return tracking ? largest_shown(to, acc, n) : 0;
 }
 
-static struct loop loop_of(const struct fqt_rows *rows, const struct fqt_windows *windows, struct fqt_multiplier by,
-                           int32_t zero)
+/* Of the rows from `first` on. */
+/* A row that has no other, with window `which` of the pair. */
+static FQT_SMALL void put_row(const struct fqt_row_loop *l, uint32_t which)
 {
-    return (struct loop){
-        .pair = windows->pair, .end = (const uint8_t *)windows->pair + 4u * rows->n, .weights = rows->weights,
-        .n = rows->n, .starts = rows->starts, .correction0 = rows->zero * windows->first_sum,
-        .correction1 = rows->zero * windows->second_sum, .m = by.m << (32 - by.shift),
-        .zero = zero,
-    };
+    const uint8_t *row = l->weights;
+    uint8_t *to = (uint8_t *)l->first + which * l->second;
+    int32_t sum = *l->starts - l->corrections[which];
+    for (const uint32_t *pairs = (const uint32_t *)l->pair + which; pairs < (const uint32_t *)l->end; pairs += 4, row += 4) {
+        uint32_t word = fqt_word(row);
+        sum = fqt_smlad(fqt_odd_bytes(word), pairs[2], fqt_smlad(fqt_even_bytes(word), pairs[0], sum));
+    }
+    if (l->use == FQT_ROW_SUMS) {
+        memcpy(to, &sum, sizeof sum);
+        return;
+    }
+    bool hidden = l->use == FQT_ROW_ERRORS && to[l->x] < (uint8_t)l->shown_from;
+    *to = (uint8_t)(hidden ? FQT_ERROR_ZERO : fqt_saturate_byte(fqt_add_high(sum, l->m, l->zero)));
+}
+
+static uint32_t distance(const void *from, const void *to)
+{
+    return (uint32_t)((uintptr_t)to - (uintptr_t)from);
+}
+
+/* Widened rows, then pairs of those that are bytes, then an odd one. `first`, `second`, `use` and what the use takes are set. */
+static void multiply(struct fqt_row_loop *l, const struct fqt_rows *rows, const struct fqt_windows *windows)
+{
+    uint32_t wide = rows->wide != NULL ? rows->count & ~3u : 0u, left = rows->count - wide;
+    uint32_t bytes = l->use == FQT_ROW_SUMS ? (uint32_t)sizeof(int32_t) : 1u;
+    l->pair = windows->pair;
+    l->end = (const uint8_t *)windows->pair + 4u * rows->n;
+    l->n = rows->n;
+    l->late = (0u - rows->n / 4u) & 3u;
+    l->starts = rows->starts;
+    if (wide != 0) {
+        l->weights = rows->wide;
+        l->first_end = (const uint8_t *)l->first + wide * bytes;
+        fqt_put_wide_rows(l);
+    }
+    if (left == 0) {
+        return;
+    }
+    l->weights = rows->weights + wide * rows->n;
+    l->corrections[0] = rows->zero * windows->first_sum;
+    l->corrections[1] = rows->zero * windows->second_sum;
+    if (left > 1u) {
+        l->first_end = (const uint8_t *)l->first + (left & ~1u) * bytes;
+        put_rows(l);
+    }
+    if ((left & 1u) != 0) {
+        put_row(l, 0);
+        put_row(l, 1u);
+    }
+}
+
+void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *windows, int32_t *first,
+                       int32_t *second)
+{
+    struct fqt_row_loop loop; /* not initialized as a whole, which would be a call of memset */
+    loop.first = first;
+    loop.second = distance(first, second);
+    loop.use = FQT_ROW_SUMS;
+    multiply(&loop, rows, windows);
 }
 
 static void clamp_bytes(uint8_t *bytes, uint32_t n, int32_t lowest, int32_t highest)
@@ -366,47 +343,32 @@ static void clamp_bytes(uint8_t *bytes, uint32_t n, int32_t lowest, int32_t high
 void fqt_multiply_rows_to_bytes(const struct fqt_rows *rows, const struct fqt_windows *windows,
                                 const struct fqt_requantization *q, uint8_t *first, uint8_t *second)
 {
-    struct loop loop = loop_of(rows, windows, q->by, q->zero);
+    struct fqt_row_loop loop;
     loop.first = first;
-    loop.second = second;
-    loop.first_end = first + (rows->count & ~1u);
-    if (rows->count > 1u) {
-        put_bytes(&loop);
-    }
-    if ((rows->count & 1u) != 0) {
-        int32_t acc[4];
-        two_rows(rows, windows, rows->count - 1u, 0, acc);
-        *loop.first = (uint8_t)fqt_saturate_byte(q->zero + fqt_scale_rounded(acc[0], q->by));
-        *loop.second = (uint8_t)fqt_saturate_byte(q->zero + fqt_scale_rounded(acc[1], q->by));
-    }
+    loop.second = distance(first, second);
+    loop.use = FQT_ROW_BYTES;
+    loop.m = q->by.m << (32 - q->by.shift);
+    loop.zero = q->zero;
+    multiply(&loop, rows, windows);
     if (q->lowest > 0 || q->highest < 255) {
         clamp_bytes(first, rows->count, q->lowest, q->highest);
         clamp_bytes(second, rows->count, q->lowest, q->highest);
     }
 }
 
-/* put_errors looks at the mask's lower bound only. */
 void fqt_multiply_rows_to_errors(const struct fqt_rows *rows, const struct fqt_windows *windows,
                                  const struct fqt_masked *first, const struct fqt_masked *second)
 {
-    struct loop loop = loop_of(rows, windows, first->by, FQT_ERROR_ZERO);
+    int32_t low = first->mask.low;
+    struct fqt_row_loop loop;
     loop.first = first->out;
-    loop.second = second->out;
-    loop.x0 = first->x;
-    loop.x1 = second->x;
-    loop.mask_low = first->mask.low;
-    loop.first_end = first->out + (rows->count & ~1u);
-    if (rows->count > 1u) {
-        put_errors(&loop);
-    }
-    if ((rows->count & 1u) != 0) {
-        int32_t acc[4];
-        const struct fqt_masked last0 = {first->by, first->mask, loop.x0, loop.first};
-        const struct fqt_masked last1 = {first->by, first->mask, loop.x1, loop.second};
-        two_rows(rows, windows, rows->count - 1u, 0, acc);
-        fqt_finish_errors(&last0, &acc[0], 1u, false);
-        fqt_finish_errors(&last1, &acc[1], 1u, false);
-    }
+    loop.second = distance(first->out, second->out);
+    loop.use = FQT_ROW_ERRORS;
+    loop.m = low < 255 ? first->by.m << (32 - first->by.shift) : 0; /* 255 masks every x, which no byte says */
+    loop.zero = FQT_ERROR_ZERO;
+    loop.x = distance(first->out, first->x);
+    loop.shown_from = (uint32_t)(low + 1) * 0x01010101u;
+    multiply(&loop, rows, windows);
     if (first->mask.high <= 255) {
         hide_high(first, rows->count);
         hide_high(second, rows->count);

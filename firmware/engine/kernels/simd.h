@@ -277,6 +277,12 @@ static inline uint32_t fqt_add_odd_bytes(uint32_t pairs, uint32_t word)
     return result;
 }
 
+/* What makes of fqt_add_even_bytes and fqt_add_odd_bytes a difference of bytes: -zero in both halves. */
+static inline uint32_t fqt_minus_pair(int32_t zero)
+{
+    return ((uint32_t)-zero & 0xffffu) * FQT_PAIR_OF_ONES;
+}
+
 /* sum + all four bytes. */
 static inline uint32_t fqt_add_bytes(uint32_t word, uint32_t sum)
 {

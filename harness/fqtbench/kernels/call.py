@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 _UNUSED: Final = b"\xa5"
 _GUARD_BYTES: Final = 16
+_LEAST_WINDOWS: Final = 8  # FQT_LEAST_WINDOWS: of fewer, weights aren't widened
+_ROWS_AT_ONCE: Final = 4  # that are widened together
 _PLANES: Final = 4  # FQT_PLANES: filters of a depthwise layer at a time
 
 _GEOMETRY: Final = (
@@ -155,6 +157,34 @@ class Shape:
         reach = -(-self.kernel[0] // self.stride[0]) * -(-self.kernel[1] // self.stride[1])
         n = -(-reach * self.filters // 4) * 4
         return 6 * n + (n + 4) * channels
+
+    def widened_bytes(self) -> int:
+        """Return what a forward pass takes that widens all weights of a group, and centres the map."""
+        filters, channels, (out_h, out_w) = self.filters // self.groups, self.c // self.groups, self.out
+        if self._planar_bytes() or filters < _ROWS_AT_ONCE or out_h * out_w < _LEAST_WINDOWS:
+            return 0
+        n_bytes = 6 * self.stored + 4 * filters + 2 * self.stored * (filters // 4 * 4)
+        (kernel_h, kernel_w), (stride_h, stride_w) = self.kernel, self.stride
+        if (filters | channels) % 4 == 0 and kernel_h * kernel_w > stride_h * stride_w:
+            rows, columns = (
+                (n - 1) * stride + k for n, stride, k in zip(self.out, self.stride, self.kernel, strict=True)
+            )
+            n_bytes += 2 * rows * columns * channels
+        return n_bytes
+
+    def widened_error_bytes(self) -> int:
+        """Return what a dense error takes that widens all weights at once, and centres the errors."""
+        reach = tuple(-(-k // stride) for k, stride in zip(self.kernel, self.stride, strict=True))
+        n = -(-reach[0] * reach[1] * self.filters // 4) * 4
+        n_bytes = 6 * n + (2 * n + 4) * self.c
+        if (self.filters | self.c) % 4 == 0 and reach != (1, 1):
+            sides = zip((self.h, self.w), reach, self.stride, self.pad, strict=True)
+            rows, columns = (
+                max(far - 1 - pad // stride, 0) + (size - 1 + pad) // stride + 1
+                for size, far, stride, pad in sides
+            )
+            n_bytes += 2 * rows * columns * self.filters
+        return n_bytes
 
     def geometry(self) -> dict[str, int]:
         """Return the fields of struct fqt_geometry."""

@@ -36,7 +36,7 @@ ROW: Final = "a filter of 144 weights"  # as the 3x3 kernel over 16 channels has
 _ROW_SHAPE: Final = Shape(1, 1, 144, 1)
 
 DENSITIES: Final = (100, 25, 10)  # per cent of errors that are not zero
-_CHANNELS_AT_ONCE: Final = 32
+_SCRATCH_BYTES: Final = 1 << 15  # what a plan gives at most, training.scratch_bytes
 _BACKWARD: Final = (
     *(Kernel.GRADIENT_DENSE, Kernel.GRADIENT_PLANAR, Kernel.GRADIENT_SPARSE),
     *(Kernel.ERROR_DENSE, Kernel.ERROR_PLANAR, Kernel.ERROR_SPARSE),
@@ -161,17 +161,21 @@ def _error(shape: Shape, density: float, rng: np.random.Generator) -> NDArray[np
     return error
 
 
+def _offered(least_bytes: int, best_bytes: int) -> int:
+    return max(least_bytes, min(best_bytes, _SCRATCH_BYTES))
+
+
 def _sizes(kernel: Kernel, shape: Shape) -> tuple[int, int]:
     """Return the bytes of scratch and of the result."""
-    inputs = shape.h * shape.w * shape.c
+    inputs, all_filters = shape.h * shape.w * shape.c, shape.dense_gradient_bytes(shape.filters)
     return {
-        Kernel.FORWARD: (shape.scratch_bytes(), shape.errors),
+        Kernel.FORWARD: (_offered(shape.scratch_bytes(), shape.widened_bytes()), shape.errors),
         Kernel.GRADIENT_SPARSE: (shape.scratch_bytes(gradient=True), 4 * shape.filters * shape.stored),
-        Kernel.GRADIENT_DENSE: (shape.dense_gradient_bytes(shape.filters), 0),
+        Kernel.GRADIENT_DENSE: (max(_SCRATCH_BYTES, all_filters), 4 * shape.filters * shape.stored),
         Kernel.GRADIENT_PLANAR: (shape.planar_gradient_bytes(), 4 * shape.filters * (shape.stored + 1)),
         Kernel.ERROR_SPARSE: (shape.scratch_bytes(error=True), inputs),
         Kernel.ERROR_PLANAR: (shape.planar_error_bytes(), inputs),
-        Kernel.ERROR_DENSE: (shape.dense_error_bytes(_CHANNELS_AT_ONCE), inputs),
+        Kernel.ERROR_DENSE: (_offered(shape.dense_error_bytes(2), shape.widened_error_bytes()), inputs),
     }[kernel]
 
 

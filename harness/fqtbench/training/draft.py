@@ -13,12 +13,13 @@ from fqtbench.training.image import LayerFlag, LayerType, TensorType
 from fqtbench.training.initial import GivenWeights, initial_weights
 from fqtbench.training.network import INPUT, Layer, Shape
 from fqtbench.training.options import Options
-from fqtbench.training.plan import Buffer, Kind
+from fqtbench.training.plan import Buffer, Kind, lower_bound
 
 _FIXED_ERROR_SCALE: Final = 1 / 127  # errors within −1..1
 _FILTERS_AT_ONCE: Final = 16
-_CHANNELS_AT_ONCE: Final = 32
+_LEAST_WINDOWS: Final = 8  # FQT_LEAST_WINDOWS in kernels/rows.h: of fewer, weights aren't widened
 _PAIRS_IN_LIST: Final = 8
+_ROWS_AT_ONCE: Final = 4  # that are widened together
 _ELEMENT_BYTES: Final = {
     TensorType.U8: 1,
     TensorType.I8: 1,
@@ -72,6 +73,7 @@ class Draft:
                 self._needs_error[s] for s in layer.sources
             )
         self._scratch: dict[int, int] = {}  # layer -> tensor
+        self._wanted: dict[int, int] = {}  # tensor -> bytes of scratch that suit its layers best
         self._add_scratch(spare_scratch_bytes)
         widest = max((layer.filters for layer in layers if layer.train != "none"), default=0)
         each = {im.PartialRule.FULL: 0, im.PartialRule.SAMPLED: 10}.get(
@@ -83,6 +85,7 @@ class Draft:
         for number, layer in enumerate(layers):
             self._add_layer(number, layer)
         self._keep_inputs()
+        self._grow_scratch()
 
     @property
     def end(self) -> int:
@@ -115,22 +118,46 @@ class Draft:
         return self._buffer(self._tensor(name, TensorType.I32, (1, 1, 1), n_words), first, last)
 
     def _add_scratch(self, spare_bytes: int) -> None:
-        """Add one for the layers below the first trained one, which is free behind them, and one for all others."""
-        work = {
-            n: self._work(n)
-            for n, layer in enumerate(self.layers)
-            if layer.has_weights and not layer.is_float
-        }
+        """Add one for all layers from the first trained one on, and two for those below, which are free behind them."""
+        work = [n for n, layer in enumerate(self.layers) if layer.has_weights and not layer.is_float]
         below = [n for n in work if not self._needs_error[n]]
         above = [n for n in work if self._needs_error[n]]
-        for name, numbers in (("forward scratch", below), ("scratch", above)):
-            if not numbers:
-                continue
-            needed = max(scratch_bytes(self.layers[n], *work[n]) for n in numbers)
-            wanted = max(dense_scratch_bytes(self.layers[n], *work[n]) for n in numbers)
-            last = numbers[-1] if numbers is below else self.backward_moment(numbers[0])
-            n_bytes = max(needed, min(wanted, spare_bytes))
-            self._scratch |= dict.fromkeys(numbers, self._shared(name, n_bytes, numbers[0], last))
+        late = self._behind_large_maps(below)
+        for name, numbers in (("forward scratch", below[:late]), ("late forward scratch", below[late:])):
+            if numbers:
+                needed, wanted = self._scratch_bytes(numbers, spare_bytes)
+                tensor = self._shared(name, needed, numbers[0], numbers[-1])
+                self._scratch |= dict.fromkeys(numbers, tensor)
+                self._wanted[tensor] = wanted
+        if above:
+            _, wanted = self._scratch_bytes(above, spare_bytes)
+            tensor = self._shared("scratch", wanted, above[0], self.backward_moment(above[0]))
+            self._scratch |= dict.fromkeys(above, tensor)
+
+    def _scratch_bytes(self, numbers: list[int], spare_bytes: int) -> tuple[int, int]:
+        """Return what the layers must have, and what they want of no more than `spare_bytes`."""
+        needed = max(scratch_bytes(self.layers[n], *self._work(n)) for n in numbers)
+        best = max(best_scratch_bytes(self.layers[n], *self._work(n)) for n in numbers)
+        return needed, max(needed, min(best, spare_bytes))
+
+    def _behind_large_maps(self, numbers: list[int]) -> int:
+        """Return how many layers reach to the last one whose maps take more than half of what the largest take.
+
+        Those behind it have room for scratch that the others have not.
+        """
+        maps = [math.prod(self.layers[n].in_shape) + math.prod(self.layers[n].out_shape) for n in numbers]
+        return max((i + 1 for i, n_bytes in enumerate(maps) if 2 * n_bytes > max(maps)), default=0)
+
+    def _grow_scratch(self) -> None:
+        """Give a scratch of frozen layers what it wants, as far as no moment then takes more than the fullest does."""
+        for tensor, wanted in self._wanted.items():
+            buffer = self.buffers[tensor]
+            others = [b for b in self.buffers.values() if b is not buffer]
+            meanwhile = lower_bound([b for b in others if b.overlaps(buffer)])
+            n_bytes = min(wanted, lower_bound([*others, buffer]) - meanwhile) // 4 * 4
+            if n_bytes > buffer.n_bytes:
+                self.tensors[tensor]["bytes"] = n_bytes
+                self.buffers[tensor] = replace(buffer, n_bytes=n_bytes)
 
     def _work(self, number: int) -> tuple[bool, bool]:
         """Return whether a layer finds gradients of its weights, and the error of its input."""
@@ -436,20 +463,53 @@ def _planar_gradient_bytes(layer: Layer, stored: int) -> int:
     return ring + 16 * (windows + 2 + stored + 1) + 4 * (2 * rows - 1)
 
 
-def dense_scratch_bytes(layer: Layer, gradient: bool, error: bool) -> int:
-    """Bytes of scratch with which the backward kernels work best; kernels/dense.h and convolution.h have the formulas.
+def best_scratch_bytes(layer: Layer, gradient: bool, error: bool) -> int:
+    """Bytes of scratch with which a layer's kernels work best, forward and backward.
 
-    With less they take fewer filters, channels or windows at a time; the dense ones may be left out.
+    With less they take fewer filters, channels or windows at a time, weights are widened again and again or not at all,
+    and the dense ones may be left out. kernels/dense.h and convolution.h have the formulas.
     """
     stored = -layer.taps % 4 + layer.taps
+    forward = _widened_bytes(layer, stored)
     if layer.groups > 1:
-        return _planar_gradient_bytes(layer, stored) if gradient or error else 0
+        return max(forward, _planar_gradient_bytes(layer, stored) if gradient or error else 0)
     if layer.type == LayerType.FULLY_CONNECTED:
         return 8 * layer.filters + 16 if error else 0
     if layer.pooled:
-        return 4 * stored + 4 + _PAIRS_IN_LIST * (20 + 2 * stored) if gradient else 0
-    rows, columns = (-(-size // stride) for size, stride in zip(layer.kernel, layer.stride, strict=True))
-    n = -(-layer.filters * rows * columns // 4) * 4
-    for_gradient = 18 * stored + 384 + (4 * stored + 68) * _FILTERS_AT_ONCE
-    for_error = 6 * n + _CHANNELS_AT_ONCE * (n + 4)
-    return max(for_gradient if gradient else 0, for_error if error else 0)
+        return max(forward, 4 * stored + 4 + _PAIRS_IN_LIST * (20 + 2 * stored) if gradient else 0)
+    pixels = -(-layer.out_shape[0] * layer.out_shape[1] // 4) * 4
+    for_gradient = max(
+        18 * stored + 384 + (4 * stored + 68) * _FILTERS_AT_ONCE,
+        (2 * pixels + 8) * stored + 4 * pixels + 8 + 4 * (stored + 1) * min(_FILTERS_AT_ONCE, layer.filters),
+    )
+    return max(forward, for_gradient if gradient else 0, _widened_error_bytes(layer) if error else 0)
+
+
+def _widened_bytes(layer: Layer, stored: int) -> int:
+    """Forward: two windows, and all weights of a group widened; a centred map, where windows overlap."""
+    filters, channels = layer.filters // layer.groups, layer.in_shape[2] // layer.groups
+    (rows, columns), (stride_h, stride_w) = layer.kernel, layer.stride
+    out_h, out_w = (size * (2 if layer.pooled else 1) for size in layer.out_shape[:2])
+    if _planar_bytes(layer) or filters < _ROWS_AT_ONCE or out_h * out_w < _LEAST_WINDOWS:
+        return 0
+    n_bytes = 6 * stored + 4 * filters + 2 * stored * (filters // 4 * 4)
+    if (filters | channels) % 4 == 0 and rows * columns > stride_h * stride_w:
+        n_bytes += 2 * ((out_h - 1) * stride_h + rows) * ((out_w - 1) * stride_w + columns) * channels
+    return n_bytes
+
+
+def _widened_error_bytes(layer: Layer) -> int:
+    """Return the same for the error of the input, by the dense kernel: windows over the errors, channels as filters."""
+    (h, w, channels), filters = layer.in_shape, layer.filters
+    reach_h, reach_w = (-(-size // stride) for size, stride in zip(layer.kernel, layer.stride, strict=True))
+    n = -(-filters * reach_h * reach_w // 4) * 4
+    n_bytes = 6 * n + (2 * n + 4) * channels
+    if (filters | channels) % 4 == 0 and reach_h * reach_w > 1:
+        rows, columns = (
+            max(reach - 1 - pad // stride, 0) + (size - 1 + pad) // stride + 1
+            for reach, pad, stride, size in zip(
+                (reach_h, reach_w), layer.pad, layer.stride, (h, w), strict=True
+            )
+        )
+        n_bytes += 2 * rows * columns * filters
+    return n_bytes

@@ -190,7 +190,7 @@ class PartialUpdates(_Spec):
 class TrainingSpec(_Spec):
     """Hyper-parameters of one training. What is None follows from `recipe`, `configuration` and `batch`.
 
-    `scratch_bytes`: arena that the backward kernels may take beyond what they must have, to make their windows once for
+    `scratch_bytes`: arena that kernels may take beyond what they must have, to widen weights and make windows once for
     many filters. Less of it costs time; the results stay the same. A network that does not fit goes without.
     """
 
