@@ -1,14 +1,15 @@
 """Ranges before the first step: found by the reference itself on a few samples, so the same on every host."""
 
 import itertools
-from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fqtbench.training import arithmetic as ar
 from fqtbench.training.arithmetic import F32
+from fqtbench.training.forward import forward_layer
+from fqtbench.training.geometry import Values
 from fqtbench.training.image import ErrorRanges, LayerFlag, TensorType
 from fqtbench.training.reference import Trainer
 from fqtbench.training.state import ACC_MAX_UNSET, ACC_MIN_UNSET, State
@@ -33,7 +34,7 @@ def calibrate(
     state = trainer.state
     state.learning = False
     if activation_limit is None:
-        _calibrate_activations(trainer, pairs)
+        _calibrate_activations(state, [sample.astype(np.int64) for sample in samples])
     else:
         _fix_activations(state, F32(activation_limit))
     if state.header["error_ranges"] == ErrorRanges.TRACKED:
@@ -45,17 +46,61 @@ def _ranged_layers(state: State) -> list[int]:
     return [number for number, layer in enumerate(state.image.layers) if state.has_range(layer)]
 
 
-def _calibrate_activations(trainer: Trainer, pairs: Iterable[tuple[bytes, int]]) -> None:
+def _calibrate_activations(state: State, samples: list[Values]) -> None:
     """Layer by layer from the input, set the range to the extremes of the accumulators."""
-    state = trainer.state
+    walk = _Walk(state, samples)
     for number in _ranged_layers(state):
         _forget_ranges(state)
-        for sample, label in pairs:
-            trainer.forward(sample, label, track=True)
+        walk.to(number)
         _adopt_range(state, number)
         state.settle()
+        walk.again(number)
     state.settle()  # of a network that is nothing but a head, too
     _forget_ranges(state)
+
+
+class _Walk:
+    """All samples on their way through the layers, so that none is computed for each layer above it again.
+
+    Of a sample only the activations are kept that a layer further on reads; integers of 0..255 as bytes.
+    """
+
+    def __init__(self, state: State, samples: list[Values]) -> None:
+        self._state = state
+        layers = state.image.layers
+        self._next = 0
+        self._last_reader = {
+            int(layer[name]): number for number, layer in enumerate(layers) for name in ("in", "other")
+        }
+        self._kept: list[dict[int, NDArray[Any]]] = [{int(layers[0]["in"]): sample} for sample in samples]
+
+    def to(self, number: int) -> None:
+        """Compute the layers up to `number`, ranges observed."""
+        self._compute(range(self._next, number + 1), track=True)
+        self._next = number + 1
+
+    def again(self, number: int) -> None:
+        """Compute layer `number` with the range that it has now."""
+        self._compute(range(number, number + 1), track=False)
+
+    def _compute(self, numbers: range, track: bool) -> None:
+        self._state.tracking = track
+        for kept in self._kept:
+            self._state.activation = {t: _wide(values) for t, values in kept.items()}
+            for number in numbers:
+                forward_layer(self._state, number, 0)
+            alive = self._state.activation.items()
+            kept.clear()
+            kept |= {t: self._narrow(t, v) for t, v in alive if self._last_reader.get(t, -1) >= numbers[-1]}
+
+    def _narrow(self, tensor: int, values: NDArray[Any]) -> NDArray[Any]:
+        return (
+            values.astype(np.uint8) if self._state.image.tensors[tensor]["dtype"] == TensorType.U8 else values
+        )
+
+
+def _wide(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.int64) if values.dtype == np.uint8 else values
 
 
 def _adopt_range(state: State, number: int) -> None:

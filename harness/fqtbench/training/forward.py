@@ -22,31 +22,38 @@ def forward(state: State, sample: Values, label: int) -> Prediction:
     """Forward pass of one sample; `sample` has the shape of the input tensor."""
     prediction = Prediction(F32(0), 0)
     state.activation[int(state.image.layers[0]["in"])] = sample
-    for number, layer in enumerate(state.image.layers):
-        match layer["type"]:
-            case im.LayerType.CONVOLUTION | im.LayerType.FULLY_CONNECTED:
-                _weighted(state, number, layer)
-            case im.LayerType.MAX_POOL:
-                windows = pool_windows(state.activation[int(layer["in"])], _kernel(layer))
-                state.activation[int(layer["out"])] = windows.max(axis=2)
-            case im.LayerType.AVERAGE_POOL:
-                windows = pool_windows(state.activation[int(layer["in"])], _kernel(layer))
-                state.activation[int(layer["out"])] = _mean(windows)
-            case im.LayerType.FLATTEN:
-                state.activation[int(layer["out"])] = state.activation[int(layer["in"])].reshape(1, 1, -1)
-            case im.LayerType.ADD:
-                _add(state, number, layer)
-            case im.LayerType.DEQUANTIZE:
-                source = int(layer["in"])
-                centred = (state.activation[source] - state.zero_point(source)).astype(np.float32)
-                state.activation[int(layer["out"])] = centred * state.scale(source)
-            case im.LayerType.SOFTMAX_CROSS_ENTROPY:
-                prediction = _softmax(state, layer, label)
-            case im.LayerType.FORK:
-                pass
-            case _:
-                raise AssertionError(f"layer type {layer['type']}")
+    for number in range(len(state.image.layers)):
+        prediction = forward_layer(state, number, label) or prediction
     return prediction
+
+
+def forward_layer(state: State, number: int, label: int) -> Prediction | None:
+    """Forward pass of layer `number`, its inputs in `state.activation`; only the last one returns a prediction."""
+    layer = state.image.layers[number]
+    match layer["type"]:
+        case im.LayerType.CONVOLUTION | im.LayerType.FULLY_CONNECTED:
+            _weighted(state, number, layer)
+        case im.LayerType.MAX_POOL:
+            windows = pool_windows(state.activation[int(layer["in"])], _kernel(layer))
+            state.activation[int(layer["out"])] = windows.max(axis=2)
+        case im.LayerType.AVERAGE_POOL:
+            windows = pool_windows(state.activation[int(layer["in"])], _kernel(layer))
+            state.activation[int(layer["out"])] = _mean(windows)
+        case im.LayerType.FLATTEN:
+            state.activation[int(layer["out"])] = state.activation[int(layer["in"])].reshape(1, 1, -1)
+        case im.LayerType.ADD:
+            _add(state, number, layer)
+        case im.LayerType.DEQUANTIZE:
+            source = int(layer["in"])
+            centred = (state.activation[source] - state.zero_point(source)).astype(np.float32)
+            state.activation[int(layer["out"])] = centred * state.scale(source)
+        case im.LayerType.SOFTMAX_CROSS_ENTROPY:
+            return _softmax(state, layer, label)
+        case im.LayerType.FORK:
+            pass
+        case _:
+            raise AssertionError(f"layer type {layer['type']}")
+    return None
 
 
 def _kernel(layer: Any) -> tuple[int, int]:
