@@ -108,14 +108,15 @@ _MOBILENET_STAGES: Final = (
 )
 _LAST_CHANNELS: Final = 64
 # The same kind of blocks at the scale of MCUNet-5FPS (Lin et al. 2022, arXiv 2206.15472): 23 M multiply-accumulates,
-# 0.48 M parameters; its own architecture comes from a search for maps of 128x128.
+# 0.48 M parameters; its own architecture comes from a search for maps of 128x128. Its top is narrow, so that two
+# blocks, trained at batch 1, take 236 of the 248 KB that the RT1062 offers.
 _MCUNET_STAGES: Final = (
     _Stage(1, 8, 1, 1),
-    _Stage(5, 8, 3, 1),
-    _Stage(6, 16, 4, 2),
-    _Stage(6, 24, 6, 2),
-    _Stage(6, 40, 6, 1),
-    _Stage(6, 72, 5, 2),
+    _Stage(5, 8, 1, 1),
+    _Stage(6, 16, 3, 2),
+    _Stage(6, 24, 3, 2),
+    _Stage(6, 40, 10, 1),
+    _Stage(6, 48, 8, 2),
 )
 MOBILENET_TRAINED: Final = 5
 MCUNET_TRAINED: Final = 7  # its last two blocks, and the head
