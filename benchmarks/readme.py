@@ -179,6 +179,7 @@ TABLES: Final = (
     Table(_REPRODUCTION, "accuracies", reproduction_tables.accuracies),
     Table(_REPRODUCTION, "published accuracies", reproduction_tables.published_accuracies),
     Table(_REPRODUCTION, "costs", reproduction_tables.costs),
+    Table(_REPRODUCTION, "published costs", reproduction_tables.published_costs),
     Table(_REPRODUCTION, "partial updates", reproduction_tables.partial_updates),
     Table(_REPRODUCTION, "hours", reproduction_tables.hours),
 )

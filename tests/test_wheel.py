@@ -59,7 +59,8 @@ def _run(bin_folder: Path, cwd: Path, *arguments: str) -> str:
 def test_its_code_and_data_come_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     script = (
         "import fqtbench, fqtbench.paths as p, json\n"
-        "names = ['boards/nrf52840.toml', 'experiments/quickstart.yaml', 'firmware/prebuilt/nrf52840.elf']\n"
+        "names = ['boards/nrf52840.toml', 'experiments/quickstart.yaml', 'firmware/prebuilt/nrf52840.elf',\n"
+        "  'experiments/paper/partial.yaml', 'experiments/models/cnn-fashion.onnx']\n"
         "print(json.dumps([fqtbench.__file__, *(str(p.share(n)) for n in names if p.share(n).is_file())]))\n"
     )
     done = subprocess.run(
@@ -71,7 +72,7 @@ def test_its_code_and_data_come_from_the_wheel(installed: Path, tmp_path: Path) 
         check=True,
     )
     found = json.loads(done.stdout)
-    assert len(found) == 4
+    assert len(found) == 6
     assert all(str(_ROOT) not in path for path in found)
 
 

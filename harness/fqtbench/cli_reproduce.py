@@ -37,7 +37,7 @@ def reproduce(
 
     with interruptible(f"interrupted; what was recorded in {folder} is safe, the same command goes on"):
         with Progress(errors, quiet=as_json) as progress:
-            paper.run_suites(order, lambda: progress, began)
+            paper.run_suites(order, progress, began)
         paths = paper.draw(order)
     if as_json:
         print_json({"folder": str(folder), "figures": [str(path) for path in paths]})

@@ -51,6 +51,7 @@ class Progress:
         )
         self._quiet = quiet
         self._suite: TaskID | None = None
+        self._compiling = False
         self._runs: dict[str, TaskID] = {}
         self._stages: dict[str, str] = {}
 
@@ -63,17 +64,18 @@ class Progress:
 
     def planned(self, run: Run, n_runs: int) -> None:
         """Count a run whose image was compiled."""
-        if self._suite is None:
-            self._suite = self._bars.add_task("compiling model images", total=n_runs)
+        if not self._compiling:
+            self._start_bar("compiling model images", n_runs, 0)
+        self._compiling = True
+        assert self._suite is not None
         self._bars.advance(self._suite)
         for warning in run.compiled.warnings:
             self._say(f"{run.name}: warning: {warning}")
 
     def began(self, n_runs: int, n_recorded: int) -> None:
         """Show the suite's own bar."""
-        if self._suite is not None:
-            self._bars.remove_task(self._suite)
-        self._suite = self._bars.add_task("runs", total=n_runs, completed=n_recorded)
+        self._start_bar("runs", n_runs, n_recorded)
+        self._compiling = False  # what is planned next belongs to another suite
         if n_recorded:
             self._say(f"{n_recorded} of {n_runs} runs are recorded already")
 
@@ -111,6 +113,11 @@ class Progress:
         if self._suite is not None:
             self._bars.advance(self._suite)
         self._bars.remove_task(self._runs.pop(run.run_id))
+
+    def _start_bar(self, text: str, total: int, completed: int) -> None:
+        if self._suite is not None:
+            self._bars.remove_task(self._suite)
+        self._suite = self._bars.add_task(text, total=total, completed=completed)
 
     def _say(self, text: str) -> None:
         if not self._quiet:

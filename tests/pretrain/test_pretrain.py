@@ -1,5 +1,7 @@
 """Promise: what PyTorch learns is what the engine starts from."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from fqtbench import datasets
 from fqtbench.datasets import Dataset
 from fqtbench.exchange.import_onnx import import_onnx
+from fqtbench.paths import share
 from fqtbench.pretrain import networks
 from fqtbench.training.compile import Memory, compile_model
 from fqtbench.training.network import resolve
@@ -90,3 +93,17 @@ def test_networks_are_of_the_scale_that_the_paper_states(name: str) -> None:
     layers = resolve(NetworkSpec.model_validate(getattr(networks, name)()), (32, 32, 3), 10)
     assert sum(layer.macs_forward for layer in layers) == pytest.approx(macs, rel=0.05)
     assert sum(layer.parameters for layer in layers) == pytest.approx(parameters, rel=0.05)
+
+
+def test_the_models_that_are_there_are_those_that_were_listed() -> None:
+    """Datasets and seeds as models.py has them, files as they were made."""
+    require_module("torch")
+    from fqtbench.pretrain.models import MODELS
+
+    folder = share("experiments") / "models"
+    listed = json.loads((folder / "models.json").read_text())
+    assert {model.name for model in MODELS} == listed.keys() == {path.stem for path in folder.glob("*.onnx")}
+    for model in MODELS:
+        facts = listed[model.name]
+        assert (facts["dataset"], facts["seed"]) == (model.dataset, model.seed)
+        assert facts["sha256"] == hashlib.sha256((folder / f"{model.name}.onnx").read_bytes()).hexdigest()

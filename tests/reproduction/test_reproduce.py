@@ -56,7 +56,7 @@ def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reproduction:
     path.write_text(_SUITE)
     figure = FigureOf("small", ("scratch-small",), lambda tables: draw_scratch(tables[RUNS]))
     monkeypatch.setattr(figures, "FIGURES", {"small": figure})
-    monkeypatch.setattr(reproduce, "find_suite", lambda name: path)
+    monkeypatch.setattr(reproduce, "packaged_suite", lambda name: path)
     models = load_models()
     return Reproduction(("small",), tmp_path / "out", load_instances(models), models)
 
@@ -66,11 +66,11 @@ def test_an_interrupted_reproduction_goes_on_and_repeats_nothing(order: Reproduc
     with pytest.raises(ResultError, match="suite scratch-small has not run"):
         draw(order)
     with pytest.raises(KeyboardInterrupt):
-        run_suites(order, lambda: _Observer(stop_after=1), lambda *_: None)
+        run_suites(order, _Observer(stop_after=1), lambda *_: None)
     rest, nothing = _Observer(), _Observer()
-    run_suites(order, lambda: rest, lambda *_: None)
+    run_suites(order, rest, lambda *_: None)
     assert (rest.recorded_before, rest.recorded_before + rest.n_recorded) == (1, 4)
-    run_suites(order, lambda: nothing, lambda *_: None)
+    run_suites(order, nothing, lambda *_: None)
     assert (nothing.recorded_before, nothing.n_recorded) == (4, 0)
 
     (path,) = draw(order)

@@ -134,6 +134,11 @@ def find_suite(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    return packaged_suite(name)
+
+
+def packaged_suite(name: str) -> Path:
+    """Return the file of a suite that comes with the package; UsageError if there is none of that name."""
     packaged = {file.stem: file for file in share("experiments").rglob("*.yaml")}
     if name in packaged:
         return packaged[name]

@@ -1,5 +1,6 @@
 """Make the pretrained networks again: ``python -m fqtbench.pretrain [NAME ...]`` (extra `pretrain`)."""
 
+import hashlib
 import json
 import logging
 import sys
@@ -48,7 +49,7 @@ def _make(model: Model, path: Path) -> dict[str, Any]:
         "seed": model.seed,
         "test_accuracy": accuracy,
         "torch": torch.__version__,
-        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
 
 

@@ -35,6 +35,7 @@ _BOARDS: Final = (
     "boards-speech",
 )
 _PARTIAL: Final = ("partial", "partial-board")
+_PARTIAL_PAPER: Final = "partial-paper"
 _ABLATIONS: Final = ("ablation-batch", "ablation-rate", "ablation-rounding")
 
 
@@ -61,7 +62,9 @@ FIGURES: Final[Mapping[str, FigureOf]] = {
     "latency": FigureOf("Latency", _BOARDS, lambda t: draw_latency(t[RUNS])),
     "memory": FigureOf("Memory", _BOARDS, lambda t: draw_memory(t[RUNS])),
     "energy": FigureOf("Energy", _BOARDS, lambda t: draw_energy(t[RUNS])),
-    "partial": FigureOf("Partial updates", _PARTIAL, lambda t: draw_partial(t[PARTIAL])),
+    "partial": FigureOf(
+        "Partial updates", (*_PARTIAL, _PARTIAL_PAPER), lambda t: draw_partial(t[PARTIAL], t[RUNS])
+    ),
     "loss": FigureOf("Loss curves", _SCRATCH, lambda t: draw_loss(t[LOSS])),
     "trade_off_energy": FigureOf(
         "Accuracy against energy", ("scratch-fashion", "boards-cnn"), _energy_trade_off

@@ -1,7 +1,8 @@
 """The values of the paper, to stand beside ours: M. Deutel et al., IEEE TCAD 44(4), 2025, arXiv 2407.10734.
 
 published.csv has them as its tables and figures give them. Its forward times from scratch are read off a figure. Those
-of MCUNet-5FPS are the paper's quotations of Lin et al. 2022 (arXiv 2206.15472) and its own measurement of that network.
+of MCUNet-5FPS are the paper's quotations of Lin et al. 2022 (arXiv 2206.15472) and its own measurement of that network;
+what it compares with them states no configuration, but has the time and memory of its `mixed` one on cifar10.
 """
 
 from pathlib import Path

@@ -16,11 +16,11 @@ import pandas as pd
 
 from fqtbench import datasets
 from fqtbench.board import BoardInstance, BoardModel, find_instance
-from fqtbench.errors import ResultError, UsageError
+from fqtbench.errors import FqtbenchError, ResultError, UsageError
 from fqtbench.experiment.results import SuiteResults, load_results
 from fqtbench.experiment.runner import Observer, Order, run_suite
-from fqtbench.experiment.spec import Suite, find_suite, load_suite
-from fqtbench.experiment.store import write_durably
+from fqtbench.experiment.spec import Suite, load_suite, packaged_suite
+from fqtbench.experiment.store import JOURNAL, write_durably
 from fqtbench.report.page import write_drawing
 from fqtbench.reproduction import figures as known
 from fqtbench.reproduction.tables import loss_table, partial_table, runs_table
@@ -56,18 +56,20 @@ def check_figures(names: Iterable[str]) -> tuple[str, ...]:
     return wanted
 
 
-def run_suites(
-    order: Reproduction, observer: Callable[[], Observer], began: Callable[[str, int, int], None]
-) -> None:
+def run_suites(order: Reproduction, observer: Observer, began: Callable[[str, int, int], None]) -> None:
     """Run what isn't recorded yet of each suite, announced to `began` (name, number, how many); fetch its dataset."""
     suites = order.suites()
     for number, name in enumerate(suites, 1):
         began(name, number, len(suites))
-        suite = load_suite(find_suite(name), quick=order.quick)
+        suite = load_suite(packaged_suite(name), quick=order.quick)
         for variant in suite.variants:
             datasets.fetch(variant.spec.dataset.name)
         boards = _boards(suite, order.instances, order.models)
-        run_suite(Order(suite, boards, order.models, order.folder / SUITES / name, resume=True), observer())
+        folder = order.folder / SUITES / name
+        try:
+            run_suite(Order(suite, boards, order.models, folder, resume=True), observer)
+        except FqtbenchError as error:
+            raise type(error)(f"suite {name}: {error} (the same command goes on)") from error
 
 
 def _boards(
@@ -83,8 +85,18 @@ def _boards(
 
 
 def draw(order: Reproduction) -> list[Path]:
-    """Write the tables and draw the figures from them; return the SVGs. ResultError if a suite hasn't run."""
-    results = {name: _results(order.folder / SUITES / name, name) for name in order.suites()}
+    """Write the tables of every suite that has run and draw the figures; return the SVGs.
+
+    Raises ResultError if a suite that one of the figures needs hasn't run.
+    """
+    every = {suite for figure in known.FIGURES.values() for suite in figure.suites}
+    folders = {name: order.folder / SUITES / name for name in sorted(every)}
+    wanted = order.suites()
+    results = {
+        name: _results(folder, name)
+        for name, folder in folders.items()
+        if name in wanted or (folder / JOURNAL).is_file()
+    }
     _write_tables(order.folder / TABLES, results)
     hours = {name: _hours(suite) for name, suite in results.items()}
     write_durably(order.folder / HOURS, (json.dumps(hours, indent=1) + "\n").encode())

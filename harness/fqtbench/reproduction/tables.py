@@ -31,6 +31,8 @@ def _row(suite: str, run: RunResult) -> dict[str, Any]:
         "rounding": training["rounding"] or "",
         "rule": partial.get("rule") or "whole",
         "lambda_min": partial.get("lambda_min", 1.0),
+        "lambda_max": partial.get("lambda_max", 1.0),
+        "epochs": training["epochs"],
         "seed": run.description["identity"]["seed"],
         "dataset": run.description["dataset"]["name"],
         "n_train": run.description["dataset"]["n_train"],
@@ -78,25 +80,29 @@ def partial_table(accuracy: SuiteResults, boards: SuiteResults) -> pd.DataFrame:
     for run in accuracy.runs:
         for on_board in boards.runs:
             if _rule(run) == _rule(on_board):
-                rule, lambda_min = _rule(run)
+                rule, lambda_min, lambda_max = _rule(run)
                 rows.append(
                     {
                         "board": on_board.description["identity"]["board"]["name"],
                         "rule": rule,
                         "lambda_min": lambda_min,
+                        "lambda_max": lambda_max,
                         "seed": run.description["identity"]["seed"],
                         "test_accuracy": run.metrics["test_accuracy"].value,
                         "structures_updated": float(_updated(run.steps).sum(axis=1).mean()),
                         "backward_cycles": _cycles(on_board.steps, run.steps),
+                        "line_deviation": _deviation(on_board.steps),
                         "cycles.origin": on_board.metrics["step_s"].origin,
                     }
                 )
     return pd.DataFrame(rows)
 
 
-def _rule(run: RunResult) -> tuple[str, float]:
+def _rule(run: RunResult) -> tuple[str, float, float]:
     partial = run.description["identity"]["spec"]["training"]["partial"]
-    return ("whole", 1.0) if partial is None else (str(partial["rule"]), float(partial["lambda_min"]))
+    if partial is None:
+        return "whole", 1.0, 1.0
+    return str(partial["rule"]), float(partial["lambda_min"]), float(partial["lambda_max"])
 
 
 def _updated(steps: pd.DataFrame) -> NDArray[np.float64]:
@@ -106,7 +112,23 @@ def _updated(steps: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _cycles(board: pd.DataFrame, long_run: pd.DataFrame) -> float:
-    counts = _updated(board)
-    terms = np.column_stack([np.ones(len(counts)), counts])
-    line, *_ = np.linalg.lstsq(terms, board["backward_cycles"].to_numpy(np.float64), rcond=None)
+    line = _line(board)
     return float(line[0] + _updated(long_run).mean(axis=0) @ line[1:])
+
+
+def _line(board: pd.DataFrame) -> NDArray[np.float64]:
+    """Return cycles without any structure, and those of one more in each layer; least squares over the steps."""
+    line, *_ = np.linalg.lstsq(_terms(board), board["backward_cycles"].to_numpy(np.float64), rcond=None)
+    found: NDArray[np.float64] = line
+    return found
+
+
+def _terms(board: pd.DataFrame) -> NDArray[np.float64]:
+    counts = _updated(board)
+    return np.column_stack([np.ones(len(counts)), counts])
+
+
+def _deviation(board: pd.DataFrame) -> float:
+    """Return the standard deviation of the steps' cycles from the line, as a fraction of their mean."""
+    cycles = board["backward_cycles"].to_numpy(np.float64)
+    return float((cycles - _terms(board) @ _line(board)).std() / cycles.mean())

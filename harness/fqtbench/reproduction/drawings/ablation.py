@@ -29,7 +29,11 @@ def draw_ablations(runs: pd.DataFrame) -> Drawing:
             table.rename(columns={x: "x", series: "series"}).assign(suite=suite, varied=x, origin="measured")
         )
     panels[0].set_ylabel("Test accuracy (%, measured)")
-    caption = "Fashion-MNIST, 6 000 images, three epochs; mean and standard deviation over seeds."
+    own = runs[runs.suite.isin([suite for suite, *_ in _PANELS])]
+    caption = (
+        f"Fashion-MNIST, {own.n_train.max():,} images, epochs: {own.epochs.max()}; mean and standard deviation over "
+        f"{own.seed.nunique()} seeds."
+    )
     return Drawing("ablations", caption, figure, pd.concat(tables))
 
 
