@@ -42,10 +42,15 @@ _MOBILENET_PAPER_MS: Final = 193
 
 # Why a promise isn't kept.
 _SHORTFALL: Final = {
-    "whole_step_strided": "∂X and ∂W have a forward pass's products each, and lay out windows of their own; on maps of "
-    "7×7 and 4×4 pixels that weighs most. A slower forward pass would have a smaller ratio",
-    "whole_step_float": "the float32 kernels are near the cores' limits, too, and skip errors of zero, of which the "
-    "strided CNN has a half; on the RP2040 the factor of 40 holds for dense 3×3 kernels (docs/kernels.md)",
+    "whole_step_strided": "∂X and ∂W have nearly twice a forward pass's products, and besides them windows of errors, "
+    "folding into cells, and the update. Both passes became faster, the forward pass more. What is left on the M4 and "
+    "the M7: the first layer's weight gradient, whose single channel has no kernel of its own",
+    "whole_step_pooled": "kept until the forward pass became faster by a third, which the backward pass did not; its "
+    "cycles fell, the ratio rose. The first layer's weight gradient, whose single channel has no kernel of its own, "
+    "is more than the difference",
+    "whole_step_float": "on the RP2040, where every float operation is a call: float32 skips errors of zero, of which "
+    "these CNNs have a half or more, and small layers bear requantization; the factor of 40 holds for dense 3×3 kernels "
+    "(docs/kernels.md)",
 }
 
 

@@ -48,7 +48,7 @@ def draw_loss(loss: pd.DataFrame) -> Drawing:
         axes.set_ylim(bottom=0)
     panels[-1].legend(loc="upper right", fontsize=8)
     caption = "Training loss, mean over seeds of 60 pieces of the training; bands: one standard deviation."
-    return Drawing("loss", caption, figure, table)
+    return Drawing("loss", caption, figure, table.assign(origin="measured"))
 
 
 def trade_off_table(runs: pd.DataFrame) -> pd.DataFrame:

@@ -81,17 +81,28 @@ def draw_partial(partial: pd.DataFrame, runs: pd.DataFrame) -> Drawing:
     right.set_ylabel(f"Backward pass, times cheaper ({style.origins(table['cycles.origin'])})")
     right.set_title("Speed-up")
     right.legend(loc="upper right", fontsize=8)
-    rest = theirs.rename(columns={"value": "speedup"})[["task", "lambda_min", "board", "speedup"]]
     caption = (
         "Last three layers trained; in recipe best λ_max falls along with λ_min (table). Cycles: by a line through the "
         "board's steps, at the long runs' mean counts."
     )
-    own = paper.assign(
-        rule="dynamic, recipe paper", test_accuracy_mean=paper["mean"], test_accuracy_std=paper["std"]
-    )
-    columns = ["rule", "lambda_min", "lambda_max", "test_accuracy_mean", "test_accuracy_std"]
-    rest = rest.assign(**{"cycles.origin": "published"})
-    return Drawing("partial", caption, figure, pd.concat([table, own[columns], rest]))
+    return Drawing("partial", caption, figure, _shown(table, paper, stated, theirs))
+
+
+def _shown(
+    table: pd.DataFrame, paper: pd.DataFrame, accuracies: pd.DataFrame, speedups: pd.DataFrame
+) -> pd.DataFrame:
+    """Return everything drawn, ours first, accuracies as shares of 1."""
+    means = {"mean": "test_accuracy_mean", "std": "test_accuracy_std"}
+    ours = {"accuracy.origin": "measured"}
+    stated = accuracies.assign(test_accuracy_mean=accuracies.value / 100, **{"accuracy.origin": "published"})
+    faster = speedups.rename(columns={"value": "speedup"}).assign(**{"cycles.origin": "published"})
+    parts = [
+        table.assign(**ours),
+        paper.rename(columns=means).assign(rule="dynamic, recipe paper", **ours),
+        stated.drop(columns=["value", "unit"]),
+        faster.drop(columns="unit"),
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def paper_accuracy(runs: pd.DataFrame) -> pd.DataFrame:
