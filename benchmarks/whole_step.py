@@ -49,8 +49,8 @@ _SHORTFALL: Final = {
     "cycles fell, the ratio rose. The first layer's weight gradient, whose single channel has no kernel of its own, "
     "is more than the difference",
     "whole_step_float": "on the RP2040, where every float operation is a call: float32 skips errors of zero, of which "
-    "these CNNs have a half or more, and small layers bear requantization; the factor of 40 holds for dense 3×3 kernels "
-    "(docs/kernels.md)",
+    "these CNNs have a half or more, and small layers bear requantization; the factor of 40 holds for dense 3×3 "
+    "kernels (docs/kernels.md)",
 }
 
 
