@@ -57,7 +57,7 @@ def _keep_accuracy(runs: pd.DataFrame) -> None:
         and seeds >= _LEAST_SEEDS
     )
     kept = complete and bool(losses.max() <= _MOST_LOST)
-    keep("transfer", Promise(30, what, f"≥ −{_MOST_LOST:g} on every task", value, kept, _COMMAND))
+    keep("transfer", Promise(60, what, f"≥ −{_MOST_LOST:g} on every task", value, kept, _COMMAND))
 
 
 def _keep_memory(runs: pd.DataFrame) -> None:
@@ -73,7 +73,7 @@ def _keep_memory(runs: pd.DataFrame) -> None:
     keep(
         "mobilenet_memory",
         Promise(
-            31,
+            61,
             what,
             bound,
             f"{ram:.0f} KB and {flash:.0f} KB",
@@ -89,7 +89,7 @@ def _keep_memory(runs: pd.DataFrame) -> None:
     )
     what = "the same network trains on the smaller boards"
     kept = len(found) == len(_SMALL_BOARDS) and min(verified.values()) > 0
-    keep("mobilenet_boards", Promise(32, what, "nRF52840 and RP2040", value, kept, _COMMAND))
+    keep("mobilenet_boards", Promise(62, what, "nRF52840 and RP2040", value, kept, _COMMAND))
 
 
 def _keep_partial(partial: pd.DataFrame) -> None:
@@ -139,7 +139,7 @@ def _keep_quick() -> None:
     keep(
         "reproduce_quick",
         Promise(
-            33,
+            63,
             what,
             f"< {_QUICK_MINUTES} min",
             f"{minutes:.1f} min",
