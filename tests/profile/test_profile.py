@@ -72,9 +72,14 @@ def test_phases_are_parts_of_the_engine_s_three_functions(profile: Profile) -> N
     assert _phase(profile, Phase.UPDATE) - at_once == _total(profile, "fqt_update")
 
 
-def test_at_batch_1_most_of_the_update_happens_in_the_backward_pass(one_by_one: Taken) -> None:
-    profile = one_by_one[0]
-    assert _at_once(profile) > _total(profile, "fqt_update") > 0
+def test_weights_are_stepped_in_the_backward_pass_at_batch_1_and_only_there(
+    one_by_one: Taken, mini_batch: Taken
+) -> None:
+    """A step reads and writes each weight's residual: no less than two cycles."""
+    n_weights = 4 * 9 * 1 + 6 * 9 * 4 + 10 * 6
+    assert _at_once(one_by_one[0]) > 2 * n_weights * STEPS
+    assert _at_once(mini_batch[0]) == 0
+    assert _total(one_by_one[0], "fqt_update") > 0
 
 
 def test_each_layer_has_the_phases_that_it_needs(mini_batch: Taken) -> None:
