@@ -111,7 +111,7 @@ def partial_updates() -> str:
             f"{100 * first.test_accuracy_std:.2f} | {100 * first.accuracy_lost:.2f} | {' | '.join(cells)} |"
         )
     paper = paper_accuracy(_runs())
-    whole = float(paper[paper.lambda_min == 1.0]["mean"].iloc[0])
+    whole = paper[paper.lambda_min == 1.0]["mean"].sum()
     for row in paper.sort_values("lambda_min", ascending=False).to_dict("records"):
         lost = 100 * (whole - row["mean"])
         name = "whole" if row["lambda_min"] == 1.0 else "dynamic"
