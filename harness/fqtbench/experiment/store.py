@@ -6,7 +6,6 @@ it.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any, Final, Self
 
 from filelock import FileLock, Timeout
 
+from fqtbench.durable import sync_folder, write_durably
 from fqtbench.errors import ResultError, UsageError
 from fqtbench.experiment import journal
 
@@ -184,24 +184,3 @@ class Store:
                 f"results folder {self.folder}: can't write {what}: {error.strerror or error}; "
                 "what was recorded before is safe, go on by --resume once that is mended"
             ) from error
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that, whatever happens, it is there whole or not at all; the caller syncs the folder."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """See a folder's entries on the disk, where the system can do that."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from fqtbench.durable import write_durably
 from fqtbench.errors import ResultError
 from fqtbench.experiment.metrics import (
     BY_NAME,
@@ -20,7 +21,6 @@ from fqtbench.experiment.metrics import (
     show_uncertainty,
 )
 from fqtbench.experiment.results import RunResult, SuiteResults, load_results, summary_table
-from fqtbench.experiment.store import write_durably
 from fqtbench.report import style
 from fqtbench.report.figures import Drawing, draw_all
 

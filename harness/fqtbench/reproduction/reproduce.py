@@ -16,11 +16,12 @@ import pandas as pd
 
 from fqtbench import datasets
 from fqtbench.board import BoardInstance, BoardModel, find_instance
+from fqtbench.durable import write_durably
 from fqtbench.errors import FqtbenchError, ResultError, UsageError
 from fqtbench.experiment.results import SuiteResults, load_results
 from fqtbench.experiment.runner import Observer, Order, run_suite
 from fqtbench.experiment.spec import Suite, load_suite, packaged_suite
-from fqtbench.experiment.store import JOURNAL, write_durably
+from fqtbench.experiment.store import JOURNAL
 from fqtbench.report.page import write_drawing
 from fqtbench.reproduction import figures as known
 from fqtbench.reproduction.tables import loss_table, partial_table, runs_table
