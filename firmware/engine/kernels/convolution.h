@@ -36,12 +36,11 @@ struct fqt_gradient_job {
     const uint8_t *argmax;
     int32_t *acc;                   /* (taps) */
     void *list;                     /* memory for windows whose error is not zero; unused on 1x1 maps */
-    uint32_t list_bytes;            /* at least FQT_LIST_BYTES + 2 * stored; the more, the fewer passes over acc */
+    uint32_t list_bytes;            /* at least FQT_LIST_BYTES; the more, the fewer passes over acc */
     int32_t x_zero;
 };
 
-#define FQT_LIST_PATCHES 2u
-#define FQT_LIST_BYTES 84u /* four pairs of windows, on a core whose pointers have 32 bits */
+#define FQT_LIST_BYTES 84u /* six pairs of windows, on a core whose pointers have 32 bits */
 
 int32_t fqt_convolution_gradient(const struct fqt_geometry *g, const struct fqt_gradient_job *job, uint32_t filter);
 

@@ -101,9 +101,9 @@ void fqt_add_scaled_four(int32_t *acc, const struct fqt_scaled *scaled, uint32_t
 
 /* Four values: 15 instructions, 19 cycles an entry of 8 MACs. LDM wants its registers in ascending order. */
 static void add_list_of_four(int32_t *acc, const struct fqt_list_entry *entry, const struct fqt_list_entry *end,
-                             uint32_t offset)
+                             uint32_t offset, int32_t less)
 {
-    int32_t acc0 = acc[0], acc1 = acc[1], acc2 = acc[2], acc3 = acc[3];
+    int32_t acc0 = acc[0] - less, acc1 = acc[1] - less, acc2 = acc[2] - less, acc3 = acc[3] - less;
     __asm__ volatile("1:\n\t"
                      "ldmia %[entry]!, {r4, r5, r6}\n\t"
                      "ldr r4, [r4, %[offset]]\n\t"
@@ -127,13 +127,13 @@ static void add_list_of_four(int32_t *acc, const struct fqt_list_entry *entry, c
 }
 
 void fqt_add_list(int32_t *acc, const struct fqt_list_entry *entries, const struct fqt_list_entry *end, uint32_t offset,
-                  uint32_t n)
+                  uint32_t n, int32_t less)
 {
     for (; n >= 4u; n -= 4u, offset += 4u, acc += 4) {
-        add_list_of_four(acc, entries, end, offset);
+        add_list_of_four(acc, entries, end, offset, less);
     }
     for (; n != 0; n--) {
-        *acc++ += list_sum(entries, end, offset++);
+        *acc++ += list_sum(entries, end, offset++) - less;
     }
 }
 
@@ -193,9 +193,9 @@ static __attribute__((noinline)) void add_fours(int32_t *acc, const uint8_t *a, 
     "add %[acc3], %[t]\n\t"
 
 static void add_list_of_four(int32_t *acc, const struct fqt_list_entry *entry, const struct fqt_list_entry *end,
-                             uint32_t offset)
+                             uint32_t offset, int32_t less)
 {
-    int32_t acc0 = acc[0], acc1 = acc[1], acc2 = acc[2], acc3 = acc[3];
+    int32_t acc0 = acc[0] - less, acc1 = acc[1] - less, acc2 = acc[2] - less, acc3 = acc[3] - less;
     uint32_t p, q, f, g, t;
     __asm__ volatile(".syntax unified\n"
                      "1:\n\t"
@@ -248,15 +248,15 @@ void fqt_add_scaled_four(int32_t *acc, const struct fqt_scaled *scaled, uint32_t
 }
 
 void fqt_add_list(int32_t *acc, const struct fqt_list_entry *entries, const struct fqt_list_entry *end, uint32_t offset,
-                  uint32_t n)
+                  uint32_t n, int32_t less)
 {
 #if FQT_ARMV6M
     for (; n >= 4u; n -= 4u, offset += 4u, acc += 4) {
-        add_list_of_four(acc, entries, end, offset);
+        add_list_of_four(acc, entries, end, offset, less);
     }
 #endif
     for (; n != 0; n--) {
-        *acc++ += list_sum(entries, end, offset++);
+        *acc++ += list_sum(entries, end, offset++) - less;
     }
 }
 

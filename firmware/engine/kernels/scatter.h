@@ -26,9 +26,9 @@ struct fqt_list_entry {
     uint32_t factors;
 };
 
-/* acc[i] += sum over entries of both factors times their bytes at offset + i, i < n; `entries` is not empty. */
+/* acc[i] += sum over entries of both factors times their bytes at offset + i, less `less`, i < n; `entries` is not empty. */
 void fqt_add_list(int32_t *acc, const struct fqt_list_entry *entries, const struct fqt_list_entry *end, uint32_t offset,
-                  uint32_t n);
+                  uint32_t n, int32_t less);
 
 /* The kernel positions of window (oy,ox) whose input lies on the map, and the first of these inputs. */
 struct fqt_cover {
