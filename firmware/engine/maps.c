@@ -133,9 +133,7 @@ static void backward_average_pool(const struct fqt_net *net, const struct image_
             for (uint32_t ky = 0; ky < layer->kernel_h; ky++) {
                 for (uint32_t kx = 0; kx < layer->kernel_w; kx++) {
                     uint32_t at = corner + (ky * in->w + kx) * c;
-                    for (uint32_t i = 0; i < c; i++) {
-                        error_in[at + i] = fqt_hides(mask, x[at + i]) ? FQT_ERROR_ZERO : error[i];
-                    }
+                    fqt_pass_errors(error_in + at, error, x + at, c, mask);
                 }
             }
         }

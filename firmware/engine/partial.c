@@ -45,40 +45,10 @@ static float dynamic_share(struct fqt_net *net, uint32_t index, uint32_t filters
     return net->header->lambda_min + ratio * (net->header->lambda_max - net->header->lambda_min);
 }
 
-/* A power of two, above half of the value. */
-static uint32_t highest_bit(uint32_t value)
-{
-    uint32_t bit = 1u << 31;
-    while (bit > 1u && (value & bit) == 0) {
-        bit >>= 1;
-    }
-    return bit;
-}
-
-/* A value that at least k of n reach, and fewer, or just those k, if it were larger. */
-static uint32_t threshold_of(const uint32_t *importance, uint32_t n, uint32_t k)
-{
-    uint32_t threshold = 0, any = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        any |= importance[i];
-    }
-    for (uint32_t bit = highest_bit(any); bit != 0; bit >>= 1) {
-        uint32_t reached = 0;
-        for (uint32_t i = 0; i < n; i++) {
-            reached += importance[i] >= (threshold | bit) ? 1u : 0u;
-        }
-        threshold |= reached >= k ? bit : 0u;
-        if (reached == k) {
-            break;
-        }
-    }
-    return threshold;
-}
-
 /* The k largest, ascending by index; ties go to the lower index. */
 static void list_largest(const uint32_t *importance, uint32_t n, uint32_t k, uint16_t *list)
 {
-    uint32_t threshold = threshold_of(importance, n, k), ties = k, listed = 0;
+    uint32_t threshold = fqt_threshold(importance, n, k), ties = k, listed = 0;
     for (uint32_t i = 0; i < n; i++) {
         ties -= importance[i] > threshold ? 1u : 0u;
     }
@@ -91,9 +61,14 @@ static void list_largest(const uint32_t *importance, uint32_t n, uint32_t k, uin
     }
 }
 
-static uint32_t random_of(const struct fqt_net *net, uint32_t index, uint32_t filter)
+static uint32_t stream_of(const struct fqt_net *net, uint32_t index)
 {
-    uint32_t state = fqt_random_begin(net->header->seed, net->step, index + SELECTION_STREAM, filter);
+    return fqt_random_of_layer(net->header->seed, net->step, index + SELECTION_STREAM);
+}
+
+static uint32_t random_of(uint32_t stream, uint32_t filter)
+{
+    uint32_t state = fqt_random_begin(stream, filter);
     return fqt_random_next(&state);
 }
 
@@ -102,18 +77,20 @@ static uint32_t random_of(const struct fqt_net *net, uint32_t index, uint32_t fi
 #define UNIT 16777216.0f /* random numbers are whole, 1..UNIT, instead of 0..1 */
 #define MOST_AMPLIFIED 128.0f
 
-static float importance_of(const struct fqt_net *net, const struct image_layer *layer, uint32_t importance)
+static float importance_of(bool is_float, uint32_t importance)
 {
-    return fqt_is_float(net, layer->error_out) ? fqt_float_from_bits(importance) : (float)importance;
+    return is_float ? fqt_float_from_bits(importance) : (float)importance;
 }
 
 /* keys(F): the bits of importance / random number, which compare as integers. */
 static void draw_keys(const struct fqt_net *net, uint32_t index, uint32_t filters, const uint32_t *importance,
                       uint32_t *keys)
 {
+    uint32_t stream = stream_of(net, index);
+    bool is_float = fqt_is_float(net, net->layers[index].error_out);
     for (uint32_t f = 0; f < filters; f++) {
-        float random = (float)((random_of(net, index, f) >> 8) + 1u);
-        keys[f] = fqt_float_bits(importance_of(net, &net->layers[index], importance[f]) / random);
+        float random = (float)((random_of(stream, f) >> 8) + 1u);
+        keys[f] = fqt_float_bits(importance_of(is_float, importance[f]) / random);
     }
 }
 
@@ -138,15 +115,16 @@ static void amplify(struct fqt_net *net, const struct image_layer *layer, const 
 {
     const struct image_tensor *error = &net->tensors[layer->error_out];
     uint32_t filters = net->tensors[layer->weights].h, windows = fqt_count(error) / filters;
+    bool is_float = fqt_is_float(net, layer->error_out);
     for (uint32_t i = 0; i < selection->n; i++) {
         uint32_t f = selection->list[i];
-        float own = importance_of(net, layer, importance[f]);
+        float own = importance_of(is_float, importance[f]);
         float by = own > 0.0f ? missed * UNIT / own : 1.0f;
         by = by < MOST_AMPLIFIED ? by : MOST_AMPLIFIED;
         if (!(by > 1.0f)) {
             continue;
         }
-        if (fqt_is_float(net, layer->error_out)) {
+        if (is_float) {
             fqt_float_amplify(fqt_tensor_write(net, layer->error_out), windows, filters, f, by);
         } else {
             fqt_amplify(fqt_tensor_write(net, layer->error_out), windows, filters, f, fqt_round_to_int(by * 32768.0f));
@@ -168,8 +146,9 @@ struct fqt_selection fqt_select(struct fqt_net *net, uint32_t index)
     uint32_t *importance = fqt_tensor_write(net, layer->selection), *keys = importance;
     float share = net->header->lambda_min;
     if (rule == IMAGE_RANDOM_K) {
+        uint32_t stream = stream_of(net, index);
         for (uint32_t f = 0; f < filters; f++) {
-            importance[f] = random_of(net, index, f) >> 1;
+            importance[f] = random_of(stream, f) >> 1;
         }
     } else {
         weigh(net, layer, filters, importance);

@@ -5,8 +5,10 @@
 
 #include <stdint.h>
 
+uint32_t fqt_random_of_layer(uint32_t seed, uint32_t step, uint32_t layer);
+
 /* State of a row's numbers, never 0. */
-uint32_t fqt_random_begin(uint32_t seed, uint32_t step, uint32_t layer, uint32_t row);
+uint32_t fqt_random_begin(uint32_t of_layer, uint32_t row);
 
 static inline uint32_t fqt_random_next(uint32_t *state)
 {

@@ -101,8 +101,9 @@ static void requantize(struct fqt_net *net, uint32_t index, const struct fqt_geo
     uint8_t *weights = fqt_tensor_write(net, layer->weights);
     struct fqt_tensor_state range = real_weights(g, weights, steps, state);
     find_range(net, state, range.range_min, range.range_max);
+    uint32_t of_layer = fqt_random_of_layer(net->header->seed, net->step, index);
     for (uint32_t f = 0; f < g->filters; f++) {
-        uint32_t random = fqt_random_begin(net->header->seed, net->step, index, f);
+        uint32_t random = fqt_random_begin(of_layer, f);
         for (uint32_t i = f * g->stored; i < f * g->stored + g->taps; i++) {
             float quanta = steps[i] / state->scale + (float)state->zero_point;
             if (net->header->rounding == IMAGE_STOCHASTIC) {

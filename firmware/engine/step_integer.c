@@ -26,7 +26,7 @@ struct stepper {
     uint32_t bits;         /* of a residual; 0 = weights are rounded */
     int32_t momentum_q15;
     uint8_t rounding;
-    uint32_t seed, step, layer;
+    uint32_t random; /* of the layer at this step */
 };
 
 static struct stepper stepper_of(const struct fqt_net *net, uint32_t index)
@@ -38,9 +38,7 @@ static struct stepper stepper_of(const struct fqt_net *net, uint32_t index)
         .velocity = layer->velocity != IMAGE_NONE ? fqt_tensor_write(net, layer->velocity) : NULL,
         .momentum_q15 = fqt_round_to_int(net->header->momentum * 32768.0f),
         .rounding = net->header->rounding,
-        .seed = net->header->seed,
-        .step = net->step,
-        .layer = index,
+        .random = fqt_random_of_layer(net->header->seed, net->step, index),
     };
     if (layer->plane != IMAGE_NONE && net->tensors[layer->plane].dtype == IMAGE_I16) {
         s.plane = fqt_tensor_write(net, layer->plane);
@@ -122,7 +120,7 @@ static bool apply(const struct stepper *s, uint32_t i, int32_t step, int32_t dit
 /* Random or half a quantum, by column. */
 static uint32_t dither_begin(const struct stepper *s, uint32_t row)
 {
-    return s->rounding == IMAGE_STOCHASTIC ? fqt_random_begin(s->seed, s->step, s->layer, row) : 0u;
+    return s->rounding == IMAGE_STOCHASTIC ? fqt_random_begin(s->random, row) : 0u;
 }
 
 static int32_t dither_next(const struct stepper *s, uint32_t *state)

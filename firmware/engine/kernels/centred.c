@@ -29,7 +29,10 @@ static FQT_SMALL uint32_t *put_cell(uint32_t *to, const struct fqt_patches *p, c
 {
     for (uint32_t i = 0; i < p->cell; i += 4u) {
         const uint16_t *channel = p->channels + i;
-        const uint8_t bytes[4] = {from[channel[0]], from[channel[1]], from[channel[2]], from[channel[3]]};
+        uint8_t bytes[4];
+        for (uint32_t k = 0; k < 4u; k++) {
+            bytes[k] = i + k < p->listed ? from[channel[k]] : p->fill;
+        }
         to = put_values(to, bytes, 4u, minus);
     }
     return to;

@@ -62,6 +62,7 @@ struct work {
     bool wide;
     uint32_t channel, n_channels;
     const uint8_t *centred; /* NULL, or the errors in the last bytes of the scratch */
+    uint32_t cell;          /* errors of a pixel in a window: those selected; on a centred map zeros up to a multiple of 4 */
     struct fqt_border border;
     struct phase phase;
     struct fqt_patches patches;
@@ -145,8 +146,8 @@ static FQT_SMALL void transpose(const struct work *work)
         for (uint32_t column = 0; column < p->columns; column++) {
             uint32_t kx = p->first_kx + (p->columns - 1u - column) * g->stride_w;
             const uint8_t *from = job->weights + (ky * g->kernel_w + kx) * g->c + work->channel;
-            for (uint32_t i = 0; i < job->selection.n; i++) {
-                taps[at++ & 3u] = from + filter_of(job, i) * g->stored;
+            for (uint32_t i = 0; i < work->cell; i++) { /* an error of zero meets any weights */
+                taps[at++ & 3u] = from + filter_of(job, i < job->selection.n ? i : 0u) * g->stored;
                 if ((at & 3u) == 0) {
                     put_taps(work, at - 4u, taps);
                 }
@@ -261,7 +262,7 @@ static FQT_SMALL int32_t block_of_channels(struct work *work)
     const struct fqt_dense_error_job *job = work->job;
     int32_t largest = 0;
     for (uint32_t i = 0; i < g->stride_h * g->stride_w; i++) {
-        work->phase = phase_of(g, job->selection.n, i / g->stride_w, i % g->stride_w);
+        work->phase = phase_of(g, work->cell, i / g->stride_w, i % g->stride_w);
         work->rows = job->scratch;
         work->windows = work->rows + work->n_channels * work->phase.n * (work->wide ? FQT_WIDE_BYTES : 1u);
         work->bytes = (uint8_t *)work->windows + FQT_WINDOW_BYTES * work->phase.n;
@@ -269,7 +270,7 @@ static FQT_SMALL int32_t block_of_channels(struct work *work)
         work->patches = (struct fqt_patches){
             .map = job->error, .h = g->out_h, .w = g->out_w, .c = g->filters, .rows = work->phase.rows,
             .columns = work->phase.columns, .stored = work->phase.n, .fill = FQT_ERROR_ZERO,
-            .cell = job->selection.n, .channels = job->selection.list,
+            .cell = work->cell, .channels = job->selection.list, .listed = job->selection.n,
         };
         work->patches.centred = work->centred;
         work->patches.border = work->border;
@@ -311,15 +312,16 @@ static FQT_SMALL void centre_errors(struct work *work)
     struct fqt_border b = {rows > above ? rows - above : 0u, columns > before ? columns - before : 0u, 0, 0};
     b.rows = b.top + (g->h - 1u + g->pad_top) / g->stride_h + 1u;
     b.columns = b.left + (g->w - 1u + g->pad_left) / g->stride_w + 1u;
-    uint32_t bytes = FQT_CENTRED_BYTES * b.rows * b.columns * job->selection.n, n = (uint32_t)fqt_dense_error_bytes(g, 0) / 6u;
+    uint32_t cell = rounded_up(job->selection.n), bytes = FQT_CENTRED_BYTES * b.rows * b.columns * cell, n = (uint32_t)fqt_dense_error_bytes(g, 0) / 6u;
     uint32_t taken = 6u * n + (FQT_WIDE_BYTES * n + 4u) * work->n_channels, all = job->scratch_bytes & ~3u;
-    if (!work->wide || rows + columns == 0 || (job->selection.n & 3u) != 0 || (g->c & 3u) != 0 || taken + bytes > all) {
+    if (!work->wide || rows + columns == 0 || cell > g->filters || (g->c & 3u) != 0 || taken + bytes > all) {
         return;
     }
     work->patches = (struct fqt_patches){
-        .map = job->error, .h = g->out_h, .w = g->out_w, .c = g->filters, .fill = FQT_ERROR_ZERO, .cell = job->selection.n,
-        .channels = job->selection.list,
+        .map = job->error, .h = g->out_h, .w = g->out_w, .c = g->filters, .fill = FQT_ERROR_ZERO, .cell = cell,
+        .channels = job->selection.list, .listed = job->selection.n,
     };
+    work->cell = cell;
     work->centred = (const uint8_t *)job->scratch + all - bytes;
     work->border = b;
     fqt_centre_map(&work->patches, b, (uint8_t *)job->scratch + all - bytes);
@@ -332,7 +334,7 @@ int32_t fqt_dense_error(const struct fqt_geometry *g, const struct fqt_dense_err
     if (is_vector(g)) {
         return fqt_vector_error(g, job);
     }
-    struct work work = {.g = g, .job = job};
+    struct work work = {.g = g, .job = job, .cell = job->selection.n};
     int32_t largest = 0;
     for (; work.channel < g->c; work.channel += work.n_channels) {
         choose_block(&work);

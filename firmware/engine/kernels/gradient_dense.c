@@ -30,14 +30,16 @@ struct fqt_gradient_part fqt_dense_gradient_part(const struct fqt_geometry *g, u
 
 uint32_t fqt_count_errors(const uint8_t *error, uint32_t n)
 {
-    uint32_t i = 0, zeros = 0;
+    const uint8_t *end = error + n;
+    uint32_t zeros = 0;
 #if FQT_DSP
-    for (; i + 4u <= n; i += 4u) {
-        zeros = fqt_count_zero_bytes(fqt_word(error + i) ^ 0x80808080u, zeros);
+#pragma GCC unroll 4
+    for (const uint8_t *words_end = error + (n & ~3u); error != words_end; error += 4) {
+        zeros = fqt_count_zero_bytes(fqt_word(error) ^ 0x80808080u, zeros);
     }
 #endif
-    for (; i < n; i++) {
-        zeros += error[i] == FQT_ERROR_ZERO ? 1u : 0u;
+    while (error != end) {
+        zeros += *error++ == FQT_ERROR_ZERO ? 1u : 0u;
     }
     return n - zeros;
 }

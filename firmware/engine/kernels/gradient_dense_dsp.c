@@ -3,7 +3,8 @@
  * stay in registers for a whole block of pixels.
  *
  * Scratch: rows of the taps; what their sums begin with; the bytes under four windows; the errors; and the results. Rows of all
- * pixels, where they have room, serve all parts of a selection. */
+ * pixels, where they have room, serve all parts of a selection; the map with its border, where that has room besides, makes them
+ * without a look at the border. */
 #include "dense.h"
 #include "patch.h"
 #include "rows_dsp.h"
@@ -16,6 +17,7 @@
 struct work {
     const struct fqt_geometry *g;
     const struct fqt_dense_gradient_job *job;
+    uint8_t *bordered;      /* NULL, or the map with its border */
     uint32_t pixels, block; /* of the map, at once: the latter a multiple of 4 */
     uint32_t stored;        /* taps of the part, a multiple of 4 */
     uint32_t *taps;         /* (stored, block) */
@@ -52,6 +54,25 @@ static uint32_t enough_filters(const struct fqt_geometry *g)
     return g->filters < 8u ? g->filters : 8u;
 }
 
+/* The map with the border that windows see. */
+static struct fqt_patches border_of(const struct fqt_geometry *g)
+{
+    return (struct fqt_patches){
+        .h = g->h, .w = g->w, .c = g->c, .cell = g->c, .rows = (g->out_h - 1u) * g->stride_h + g->kernel_h,
+        .columns = (g->out_w - 1u) * g->stride_w + g->kernel_w,
+    };
+}
+
+/* What is left of the scratch beside it: all, if windows don't leave the map, or rows of all pixels need the memory. */
+static FQT_SMALL uint32_t beside_border(const struct fqt_geometry *g, uint32_t scratch_bytes)
+{
+    const struct fqt_patches border = border_of(g);
+    uint32_t bytes = rounded_up(border.rows * border.columns * g->c), left = scratch_bytes & ~3u;
+    bool needed = g->pad_top + g->pad_left != 0 || border.rows > g->h || border.columns > g->w;
+    left = needed && bytes < left ? left - bytes : 0u;
+    return filters_beside(left, g->stored, rounded_up(g->out_h * g->out_w)) >= enough_filters(g) ? left : scratch_bytes;
+}
+
 /* All pixels at once, if need be of fewer rows of the kernel, so that no sum goes to memory and back; and eight filters at
  * least, for which rows of taps are made. Else blocks of pixels, for at least two filters. */
 FQT_SMALL struct fqt_gradient_part fqt_dense_gradient_part(const struct fqt_geometry *g, uint32_t scratch_bytes, bool whole)
@@ -59,6 +80,7 @@ FQT_SMALL struct fqt_gradient_part fqt_dense_gradient_part(const struct fqt_geom
     uint32_t enough = enough_filters(g), least = whole || (g->kernel_w * g->c & 3u) != 0 ? g->kernel_h : 1u;
     uint32_t block = rounded_up(g->out_h * g->out_w);
     struct fqt_gradient_part part = {0, g->kernel_h};
+    scratch_bytes = beside_border(g, scratch_bytes);
     for (;;) {
         part.filters = filters_beside(scratch_bytes, fqt_stored_taps(g, part.rows), block);
         if (part.filters >= enough || block == 4u) {
@@ -84,7 +106,8 @@ static uint32_t pixels_beside(uint32_t scratch_bytes, uint32_t stored, uint32_t 
 static FQT_SMALL struct work work_of(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
 {
     uint32_t n = job->selection.n + (job->selection.n & 1u), pixels = g->out_h * g->out_w;
-    uint32_t stored = fqt_stored_taps(g, job->n_rows), block = pixels_beside(job->scratch_bytes, stored, n);
+    uint32_t scratch_bytes = beside_border(g, job->scratch_bytes);
+    uint32_t stored = fqt_stored_taps(g, job->n_rows), block = pixels_beside(scratch_bytes, stored, n);
     uint32_t n_blocks = (pixels + block - 1u) / block;
     block = rounded_up((pixels + n_blocks - 1u) / n_blocks);
     uint8_t *at = (uint8_t *)job->scratch + FQT_WIDE_BYTES * block * stored;
@@ -94,6 +117,7 @@ static FQT_SMALL struct work work_of(const struct fqt_geometry *g, const struct 
     work.errors = (uint32_t *)(void *)(at + 8u * stored);
     work.rows = (int32_t *)(void *)(at + 8u * stored + FQT_WINDOW_BYTES * block + READ_BEYOND);
     work.sums = work.rows + n * stored;
+    work.bordered = scratch_bytes != job->scratch_bytes ? (uint8_t *)job->scratch + scratch_bytes : NULL;
     return work;
 }
 
@@ -122,15 +146,21 @@ static FQT_SMALL void put_four(const struct work *work, const struct fqt_patches
 static FQT_SMALL void put_taps(const struct work *work, uint32_t p)
 {
     const struct fqt_geometry *g = work->g;
-    const struct fqt_patches patches = {
+    struct fqt_patches patches = {
         .map = work->job->x, .h = g->h, .w = g->w, .c = g->c, .rows = work->job->n_rows,
         .columns = g->kernel_w, .stored = work->stored, .fill = (uint8_t)work->job->x_zero, .cell = g->c,
     };
-    struct fqt_corner at[4];
+    struct fqt_corner first = {(int32_t)work->job->first_row - (int32_t)g->pad_top, -(int32_t)g->pad_left}, at[4];
+    if (work->bordered != NULL) {
+        const struct fqt_patches border = border_of(g);
+        patches.map = work->bordered;
+        patches.h = border.rows;
+        patches.w = border.columns;
+        first = (struct fqt_corner){0, 0};
+    }
     uint32_t oy = p / g->out_w, ox = p % g->out_w;
     for (uint32_t i = 0; i < work->block; i++) {
-        at[i & 3u] = (struct fqt_corner){(int32_t)(oy * g->stride_h + work->job->first_row) - (int32_t)g->pad_top,
-                                         (int32_t)(ox * g->stride_w) - (int32_t)g->pad_left};
+        at[i & 3u] = (struct fqt_corner){(int32_t)(oy * g->stride_h) + first.top, (int32_t)(ox * g->stride_w) + first.left};
         if ((i & 3u) == 3u) {
             put_four(work, &patches, at, work->taps + 2u * (i - 3u));
         }
@@ -139,6 +169,16 @@ static FQT_SMALL void put_taps(const struct work *work, uint32_t p)
             oy++;
         }
     }
+}
+
+static FQT_SMALL void put_border(const struct work *work)
+{
+    const struct fqt_geometry *g = work->g;
+    struct fqt_patches border = border_of(g);
+    border.map = work->job->x;
+    border.fill = (uint8_t)work->job->x_zero;
+    border.stored = border.rows * border.columns * g->c;
+    fqt_patch(&border, -(int32_t)g->pad_top, -(int32_t)g->pad_left, work->bordered);
 }
 
 static uint32_t half(const uint8_t *p)
@@ -230,6 +270,9 @@ FQT_SMALL struct fqt_dense_gradient fqt_dense_gradient(const struct fqt_geometry
     const struct work work = work_of(g, job);
     uint32_t all = rounded_up(work.pixels);
     bool kept = job->again && filters_beside(job->scratch_bytes, work.stored, all) >= enough_filters(g);
+    if (!kept && work.bordered != NULL) {
+        put_border(&work);
+    }
     fqt_clear(work.zeros, work.stored);
     fqt_clear(work.sums, job->selection.n + (job->selection.n & 1u));
     for (uint32_t p = 0; p < work.pixels; p += work.block) {

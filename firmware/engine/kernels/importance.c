@@ -51,6 +51,36 @@ void fqt_weigh(const uint8_t *error, uint32_t windows, uint32_t filters, uint32_
     }
 }
 
+/* A power of two, above half of the value. */
+static uint32_t highest_bit(uint32_t value)
+{
+    uint32_t bit = 1u << 31;
+    while (bit > 1u && (value & bit) == 0) {
+        bit >>= 1;
+    }
+    return bit;
+}
+
+uint32_t fqt_threshold(const uint32_t *importance, uint32_t n, uint32_t k)
+{
+    uint32_t threshold = 0, any = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        any |= importance[i];
+    }
+    for (uint32_t bit = highest_bit(any); bit != 0; bit >>= 1) {
+        uint32_t reached = 0;
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < n; i++) {
+            reached += importance[i] >= (threshold | bit) ? 1u : 0u;
+        }
+        threshold |= reached >= k ? bit : 0u;
+        if (reached == k) {
+            break;
+        }
+    }
+    return threshold;
+}
+
 void fqt_amplify(uint8_t *error, uint32_t windows, uint32_t filters, uint32_t filter, int32_t m)
 {
     for (uint8_t *e = error + filter, *end = e + windows * filters; e < end; e += filters) {

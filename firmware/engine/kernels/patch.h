@@ -23,7 +23,8 @@ struct fqt_patches {
     uint32_t stored;
     uint8_t fill;            /* stands for what lies outside the map, and behind the last value */
     uint32_t cell;
-    const uint16_t *channels; /* NULL, or the `cell` channels that are wanted instead, ascending */
+    const uint16_t *channels; /* NULL, or the channels that are wanted instead, ascending: `cell` of them */
+    uint32_t listed;          /* or on a centred map fewer, and then zeros */
     const uint8_t *centred;  /* NULL, or what fqt_centre_map has made of the map */
     struct fqt_border border;
 };

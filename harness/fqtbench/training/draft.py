@@ -18,7 +18,7 @@ from fqtbench.training.plan import Buffer, Kind, lower_bound
 _FIXED_ERROR_SCALE: Final = 1 / 127  # errors within −1..1
 _FILTERS_AT_ONCE: Final = 16
 _LEAST_WINDOWS: Final = 8  # FQT_LEAST_WINDOWS in kernels/rows.h: of fewer, weights aren't widened
-_PAIRS_IN_LIST: Final = 8
+_PAIRS_IN_LIST: Final = 40
 _ROWS_AT_ONCE: Final = 4  # that are widened together
 _ELEMENT_BYTES: Final = {
     TensorType.U8: 1,
@@ -476,13 +476,34 @@ def best_scratch_bytes(layer: Layer, gradient: bool, error: bool) -> int:
     if layer.type == LayerType.FULLY_CONNECTED:
         return 8 * layer.filters + 16 if error else 0
     if layer.pooled:
-        return max(forward, 4 * stored + 4 + _PAIRS_IN_LIST * (20 + 2 * stored) if gradient else 0)
+        return max(forward, 4 * stored + 4 + 12 * _PAIRS_IN_LIST if gradient else 0)
     pixels = -(-layer.out_shape[0] * layer.out_shape[1] // 4) * 4
     for_gradient = max(
         18 * stored + 384 + (4 * stored + 68) * _FILTERS_AT_ONCE,
-        (2 * pixels + 8) * stored + 4 * pixels + 8 + 4 * (stored + 1) * min(_FILTERS_AT_ONCE, layer.filters),
+        (2 * pixels + 8) * stored
+        + 4 * pixels
+        + 8
+        + 4 * (stored + 1) * min(_FILTERS_AT_ONCE, layer.filters)
+        + _border_bytes(layer),
     )
     return max(forward, for_gradient if gradient else 0, _widened_error_bytes(layer) if error else 0)
+
+
+def _covered(layer: Layer) -> tuple[int, int]:
+    """Return rows and columns that all windows of a layer cover together, its border included."""
+    pool = 2 if layer.pooled else 1
+    rows, columns = (
+        (n * pool - 1) * stride + kernel
+        for n, stride, kernel in zip(layer.out_shape[:2], layer.stride, layer.kernel, strict=True)
+    )
+    return rows, columns
+
+
+def _border_bytes(layer: Layer) -> int:
+    """Dense gradient: the map with its border, if it has one."""
+    rows, columns = _covered(layer)
+    padded = max(*layer.pad) > 0 or rows > layer.in_shape[0] or columns > layer.in_shape[1]
+    return -(-rows * columns * layer.in_shape[2] // 4) * 4 if padded else 0
 
 
 def _widened_bytes(layer: Layer, stored: int) -> int:
@@ -494,7 +515,8 @@ def _widened_bytes(layer: Layer, stored: int) -> int:
         return 0
     n_bytes = 6 * stored + 4 * filters + 2 * stored * (filters // 4 * 4)
     if (filters | channels) % 4 == 0 and rows * columns > stride_h * stride_w:
-        n_bytes += 2 * ((out_h - 1) * stride_h + rows) * ((out_w - 1) * stride_w + columns) * channels
+        covered = _covered(layer)
+        n_bytes += 2 * covered[0] * covered[1] * channels
     return n_bytes
 
 
