@@ -155,7 +155,12 @@ static void grow(const struct stepper *s, struct fqt_tensor_state *quantization)
     int32_t zero = (int32_t)((uint32_t)quantization->zero_point << s->bits);
     quantization->scale = quantization->scale * WEIGHT_GROWTH;
     for (uint32_t f = 0; f < s->g.filters; f++) {
-        for (uint32_t i = f * s->g.stored; i < f * s->g.stored + s->g.taps; i++) {
+        uint32_t first = f * s->g.stored;
+        if (s->bits == FQT_RESIDUAL_BITS && s->velocity == NULL) {
+            fqt_shrink_cells(s->weights + first, s->plane + first, s->g.taps, quantization->zero_point, WEIGHT_SHRINK_Q15);
+            continue;
+        }
+        for (uint32_t i = first; i < first + s->g.taps; i++) {
             store_value(s, i, shrunk(load_value(s, i) - zero) + zero);
             if (s->velocity != NULL) {
                 s->velocity[i] = (int16_t)shrunk(s->velocity[i]);

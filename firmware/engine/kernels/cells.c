@@ -21,15 +21,33 @@ static void add_cells(struct fqt_row_sums *sums, const int16_t *cells, uint32_t 
     sums->largest = largest;
 }
 
-static bool step_cell(uint8_t *weight, int16_t *cell, const struct fqt_row_step *step)
+/* 16 w + r */
+static int32_t value_of(uint8_t weight, int16_t cell)
 {
     const int32_t half = FQT_RESIDUAL_ONE / 2;
-    int32_t residual = ((*cell & (FQT_RESIDUAL_ONE - 1)) ^ half) - half, gradient = *cell >> FQT_RESIDUAL_BITS;
-    int32_t value = FQT_RESIDUAL_ONE * *weight + residual - ((gradient * step->by.m + step->offset) >> step->by.shift);
+    return FQT_RESIDUAL_ONE * weight + ((cell & (FQT_RESIDUAL_ONE - 1)) ^ half) - half;
+}
+
+static bool set_value(uint8_t *weight, int16_t *cell, int32_t value)
+{
     int32_t kept = fqt_clamp(value, LOWEST, HIGHEST);
-    *weight = (uint8_t)((kept + half) >> FQT_RESIDUAL_BITS);
+    *weight = (uint8_t)((kept + FQT_RESIDUAL_ONE / 2) >> FQT_RESIDUAL_BITS);
     *cell = (int16_t)(kept & (FQT_RESIDUAL_ONE - 1));
     return kept != value;
+}
+
+static bool step_cell(uint8_t *weight, int16_t *cell, const struct fqt_row_step *step)
+{
+    int32_t less = ((*cell >> FQT_RESIDUAL_BITS) * step->by.m + step->offset) >> step->by.shift;
+    return set_value(weight, cell, value_of(*weight, *cell) - less);
+}
+
+void fqt_shrink_cells(uint8_t *weights, int16_t *cells, uint32_t n, int32_t zero, int32_t factor_q15)
+{
+    int32_t offset = FQT_RESIDUAL_ONE * zero * ((1 << 15) - factor_q15) + (1 << 14);
+    for (uint32_t i = 0; i < n; i++) {
+        set_value(weights + i, cells + i, (value_of(weights[i], cells[i]) * factor_q15 + offset) >> 15);
+    }
 }
 
 #if FQT_DSP

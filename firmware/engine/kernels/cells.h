@@ -23,4 +23,7 @@ struct fqt_row_step {
  * a clamp changed a weight. */
 bool fqt_step_cells(uint8_t *weights, int16_t *cells, uint32_t n, const struct fqt_row_step *step);
 
+/* v = z + (v - z) * factor, rounded half up, z = 16 zero; g becomes 0. */
+void fqt_shrink_cells(uint8_t *weights, int16_t *cells, uint32_t n, int32_t zero, int32_t factor_q15);
+
 #endif
