@@ -112,9 +112,10 @@ void fqt_multiply_rows(const struct fqt_rows *rows, const struct fqt_windows *wi
     for (uint32_t i = 0; i < rows->count; i++, weights += rows->n) {
         int32_t sum0 = rows->starts[i] - rows->zero * windows->first_sum;
         int32_t sum1 = rows->starts[i] - rows->zero * windows->second_sum;
-        for (uint32_t k = 0; k < rows->n; k++) {
-            sum0 += weights[k] * pair[2u * k];
-            sum1 += weights[k] * pair[2u * k + 1u];
+        for (size_t k = 0; k < rows->n; k++) { /* an index that can't wrap: compilers of large machines vectorize it */
+            int16_t weight = weights[k];
+            sum0 += weight * pair[2u * k];
+            sum1 += weight * pair[2u * k + 1u];
         }
         first[i] = sum0;
         second[i] = sum1;
