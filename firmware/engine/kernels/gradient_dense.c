@@ -2,8 +2,8 @@
 #include "patch.h"
 #include "simd.h"
 
-#define BLOCK 8u         /* output pixels at a time */
-#define LEAST_PIXELS 64u /* on Armv6-M */
+#define BLOCK 8u       /* output pixels at a time */
+#define LIST_BYTES 64u /* on Armv6-M, a filter: two pixels, and what is beside them */
 
 static uint64_t even(uint64_t n)
 {
@@ -12,8 +12,8 @@ static uint64_t even(uint64_t n)
 
 uint64_t fqt_dense_gradient_bytes(const struct fqt_geometry *g, uint32_t n_filters)
 {
-    uint64_t windows = (2u * BLOCK + 2u) * (uint64_t)g->stored + 6u * LEAST_PIXELS;
-    return windows + (4u * (uint64_t)g->stored + 4u + LEAST_PIXELS) * even(n_filters);
+    uint64_t windows = (2u * BLOCK + 2u) * (uint64_t)g->stored + 6u * LIST_BYTES;
+    return windows + (4u * (uint64_t)g->stored + 4u + LIST_BYTES) * even(n_filters);
 }
 
 #if !FQT_DSP
