@@ -36,6 +36,9 @@ uint32_t fqt_count_errors(const uint8_t *error, uint32_t n)
         zeros = fqt_count_zero_bytes(fqt_word(error + i) ^ 0x80808080u, zeros);
     }
 #endif
+#if FQT_ARMV6M
+#pragma GCC unroll 4
+#endif
     for (; i < n; i++) {
         zeros += error[i] == FQT_ERROR_ZERO ? 1u : 0u;
     }
