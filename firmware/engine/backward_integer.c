@@ -222,7 +222,8 @@ void fqt_accumulate_integer(struct fqt_net *net, uint32_t index, const struct fq
     } else if (taker.way != NONE && fqt_has_planar_gradient(g) && error_share >= fqt_planar_shares(g).gradient &&
                bytes >= fqt_planar_gradient_bytes(g)) {
         accumulate_planar(&taker, layer, selection);
-    } else if (taker.way != NONE && has_dense_kernels(g) && part.filters >= LEAST_FILTERS && error_share >= fqt_dense_shares(g).gradient) {
+    } else if (taker.way != NONE && has_dense_kernels(g) && part.filters >= LEAST_FILTERS &&
+               error_share >= fqt_dense_gradient_share(g, selection)) {
         accumulate_dense(&taker, layer, selection, part);
     } else {
         accumulate_sparse(&taker, layer, selection);

@@ -206,6 +206,27 @@ def test_dense_gradients_are_those_of_the_kernel_that_skips_zeros(
         assert result.sums == expected.sums
 
 
+@pytest.mark.parametrize("lowest", [0.1, 1.0])
+@pytest.mark.parametrize("spare_bytes", [0, 1 << 10, 1 << 15])
+@pytest.mark.parametrize("shape", [Shape(15, 13, 4, 10), Shape(9, 9, 8, 6, (3, 3), (1, 1), (1, 1), (1, 1))])
+def test_dense_gradients_of_the_lowest_errors_agree(
+    host: Callable[[Call], Result], core: OnCore, shape: Shape, spare_bytes: int, lowest: float
+) -> None:
+    """No error is zero, many or all are -128: M0+ adds two products in half a word, which two of them overflow.
+
+    Its lists are at their longest, so blocks of pixels become shorter until there is room.
+    """
+    rng = np.random.default_rng(spare_bytes)
+    error = rng.integers(129, 256, shape.errors).astype(np.uint8)
+    error[rng.random(shape.errors) < lowest] = 0
+    x = rng.choice(np.array([0, 255], np.uint8), shape.h * shape.w * shape.c, p=(0.8, 0.2))
+    tensors: dict[str, NDArray[np.generic]] = {"x": x, "error": error}
+    call = Call(Kernel.COUNT, shape, tensors, 0, 0, shape.filters, {"x_zero": 3})
+    expected, result = host(_gradient(call, dense=False)), core(_gradient(call, True, spare_bytes))
+    assert np.array_equal(_rows(call, result), _rows(call, expected))
+    assert result.sums == expected.sums
+
+
 @_SETTINGS
 @given(call=_backward_calls(), channels=st.integers(2, 20), spare_bytes=_SPARE_BYTES)
 def test_dense_errors_are_those_of_the_kernel_that_skips_zeros(

@@ -1,5 +1,6 @@
-/* Kernels that multiply every error, zero or not: for layers of one group, without a fused pool, whose errors are
- * mostly not zero. convolution.h has the ones that skip zeros. Sums are the same integers, bounded as fqt_load has checked.
+/* Kernels that multiply every error, zero or not (but for the gradient on Armv6-M): for layers of one group, without a fused
+ * pool, whose errors are mostly not zero. convolution.h has the ones that skip zeros. Sums are the same integers, bounded as
+ * fqt_load has checked.
  *
  * Shapes as in convolution.h. A selection's list is ascending; filters outside it cost nothing. */
 #ifndef FQT_DENSE_H
@@ -12,8 +13,9 @@
 uint32_t fqt_count_errors(const uint8_t *error, uint32_t n);
 
 /* Share of errors, in 1/256, from which the dense kernel is taken: about where it begins to take fewer cycles
- * (results/kernels/crossovers.csv), which depends on the core and on whether a window is more than a pixel. On 1x1 maps
- * fqt_dense_error is always taken, and fqt_dense_gradient has nothing to sum over. */
+ * (results/kernels/crossovers.csv), which depends on the core and on whether a window is more than a pixel; on Armv6-M, whose
+ * dense gradient skips zeros, too, on how many filters its inputs serve. On 1x1 maps fqt_dense_error is always taken, and
+ * fqt_dense_gradient has nothing to sum over. */
 struct fqt_shares {
     uint32_t gradient, error;
 };
@@ -22,10 +24,16 @@ static inline struct fqt_shares fqt_dense_shares(const struct fqt_geometry *g)
 {
     bool pixels = g->kernel_h * g->kernel_w == 1u;
 #if FQT_ARMV6M
-    return pixels ? (struct fqt_shares){70, 40} : (struct fqt_shares){105, 100};
+    return (struct fqt_shares){4u, pixels ? 40u : 100u};
 #else
     return pixels ? (struct fqt_shares){12, 24} : (struct fqt_shares){40, 64};
 #endif
+}
+
+/* For the gradient of so many filters. */
+static inline uint32_t fqt_dense_gradient_share(const struct fqt_geometry *g, struct fqt_selection selection)
+{
+    return fqt_dense_shares(g).gradient + (FQT_ARMV6M ? 200u / selection.n : 0u);
 }
 
 /* --- weight gradient: rows[i][tap] = sum over windows of (e - 128)(x - z_x), filter i of the selection -- */

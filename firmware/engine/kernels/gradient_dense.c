@@ -2,8 +2,8 @@
 #include "patch.h"
 #include "simd.h"
 
-#define BLOCK 8u         /* output pixels at a time */
-#define LEAST_PIXELS 64u /* on Armv6-M */
+#define BLOCK 8u       /* output pixels at a time */
+#define LIST_BYTES 64u /* on Armv6-M, a filter: two pixels, and what is beside them */
 
 static uint64_t even(uint64_t n)
 {
@@ -12,8 +12,8 @@ static uint64_t even(uint64_t n)
 
 uint64_t fqt_dense_gradient_bytes(const struct fqt_geometry *g, uint32_t n_filters)
 {
-    uint64_t windows = (2u * BLOCK + 2u) * (uint64_t)g->stored + 6u * LEAST_PIXELS;
-    return windows + (4u * (uint64_t)g->stored + 4u + LEAST_PIXELS) * even(n_filters);
+    uint64_t windows = (2u * BLOCK + 2u) * (uint64_t)g->stored + 6u * LIST_BYTES;
+    return windows + (4u * (uint64_t)g->stored + 4u + LIST_BYTES) * even(n_filters);
 }
 
 #if !FQT_DSP
@@ -37,6 +37,9 @@ uint32_t fqt_count_errors(const uint8_t *error, uint32_t n)
     for (const uint8_t *words_end = error + (n & ~3u); error != words_end; error += 4) {
         zeros = fqt_count_zero_bytes(fqt_word(error) ^ 0x80808080u, zeros);
     }
+#endif
+#if FQT_ARMV6M
+#pragma GCC unroll 4
 #endif
     while (error != end) {
         zeros += *error++ == FQT_ERROR_ZERO ? 1u : 0u;
