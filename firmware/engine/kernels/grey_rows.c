@@ -101,15 +101,14 @@ __attribute__((noinline)) uint32_t *fqt_spread_errors(uint32_t *words, const uin
 
 #endif
 
-/* A pair of filters: 24 MACs a turn. */
-static __attribute__((noinline)) void add_pair(const uint32_t *errors, const uint32_t *cells, const uint32_t *errors_end,
-                                               int32_t *row, uint32_t row_bytes)
+/* 24 MACs a turn. */
+void fqt_add_grey(const uint32_t *errors, const uint32_t *cells, uint32_t n, int32_t *row, uint32_t apart)
 {
     register const uint32_t *e __asm__("r0") = errors;
+    register const uint32_t *end __asm__("r1") = errors + n * FQT_GREY_ERROR_WORDS;
     register const uint32_t *x __asm__("r2") = cells;
-    register const uint32_t *end __asm__("r1") = errors_end;
     register int32_t *first __asm__("r3") = row;
-    register int32_t *second __asm__("r12") = row + 2u * row_bytes / 4u;
+    register int32_t *second __asm__("r12") = row + apart;
     __asm__ volatile("push {r3, r12}\n\t"
                      "ldmia r3, {r4, r5, r6}\n\t"
                      "ldmia r12, {r7, r8, r9}\n\t" BEGIN "\n"
@@ -121,13 +120,6 @@ static __attribute__((noinline)) void add_pair(const uint32_t *errors, const uin
                      : "+r"(e), "+r"(x), "+r"(first), "+r"(second)
                      : "r"(end)
                      : "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "lr", "cc", "memory");
-}
-
-void fqt_add_grey(const uint32_t *errors, const uint32_t *cells, uint32_t n, int32_t *rows, uint32_t stored)
-{
-    const uint32_t *end = errors + n * FQT_GREY_ERROR_WORDS;
-    add_pair(errors, cells, end, rows, 4u * stored);
-    add_pair(errors + 2, cells, end, rows + stored, 4u * stored);
 }
 
 #elif !FQT_ARMV6M
@@ -170,13 +162,12 @@ static int32_t dot(uint32_t a, uint32_t b)
     return (int16_t)a * (int16_t)b + (int16_t)(a >> 16) * (int16_t)(b >> 16);
 }
 
-void fqt_add_grey(const uint32_t *errors, const uint32_t *cells, uint32_t n, int32_t *rows, uint32_t stored)
+void fqt_add_grey(const uint32_t *errors, const uint32_t *cells, uint32_t n, int32_t *row, uint32_t apart)
 {
     for (; n != 0; n--, errors += FQT_GREY_ERROR_WORDS, cells += FQT_GREY_CELL_WORDS) {
-        for (uint32_t k = 0; k < FQT_GREY_FILTERS; k++) {
-            for (uint32_t column = 0; column < FQT_GREY_COLUMNS; column++) {
-                rows[k * stored + column] += dot(errors[word_of[k]], cells[column]);
-            }
+        for (uint32_t column = 0; column < FQT_GREY_COLUMNS; column++) {
+            row[column] += dot(errors[0], cells[column]);
+            row[apart + column] += dot(errors[1], cells[column]);
         }
     }
 }

@@ -75,53 +75,45 @@ uint32_t *fqt_spread_errors(uint32_t *to, const uint8_t *errors, uint32_t n, uin
     "movs r2, #128\n\t"                                                                                             \
     "lsls r2, r2, #8\n\t" ADD("r3", "r8", "r11") ADD("r4", "r9", "r12") ADD("r5", "r10", "lr")
 
-/* A pair of pixels a turn. On the stack: the end of the errors, and where the sums go. */
-static __attribute__((noinline)) void add_pair(const uint32_t *errors, const uint32_t *cells, const uint32_t *errors_end,
-                                               int32_t *sums)
+/* The rows of both filters, at r2 and r4: H begins with the second one's sum, F with the first one's and what H's takes from it
+ * in the end, less what r2 adds to it. */
+#define BEGIN(at, f, h)                                                                                             \
+    "ldr r6, [r4, #" at "]\n\t"                                                                                     \
+    "mov " h ", r6\n\t"                                                                                             \
+    "lsls r6, r6, #16\n\t"                                                                                          \
+    "ldr r3, [r2, #" at "]\n\t"                                                                                     \
+    "adds r6, r6, r3\n\t"                                                                                           \
+    "subs r6, r6, r5\n\t"                                                                                           \
+    "mov " f ", r6\n\t"
+
+#define END(at, f, h)                                                                                               \
+    "mov r6, " h "\n\t"                                                                                             \
+    "str r6, [r4, #" at "]\n\t"                                                                                     \
+    "lsls r6, r6, #16\n\t"                                                                                          \
+    "mov r3, " f "\n\t"                                                                                             \
+    "subs r3, r3, r6\n\t"                                                                                           \
+    "str r3, [r2, #" at "]\n\t"
+
+/* A pair of pixels a turn. On the stack: the end of the errors, and both rows. */
+void fqt_add_grey(const uint32_t *errors, const uint32_t *cells, uint32_t n, int32_t *row, uint32_t apart)
 {
     register const uint32_t *x __asm__("r0") = cells;
-    register const uint32_t *end __asm__("r1") = errors_end;
-    register int32_t *to __asm__("r2") = sums;
+    register const uint32_t *end __asm__("r1") = errors + n * FQT_GREY_ERROR_WORDS;
+    register int32_t *first __asm__("r2") = row;
     register const uint32_t *e __asm__("r3") = errors;
+    register int32_t *second __asm__("r4") = row + apart;
+    register uint32_t added __asm__("r5") = n << 15;
     __asm__ volatile(".syntax unified\n\t"
-                     "push {r1, r2}\n\t"
-                     "mov r7, r3\n\t"
-                     "movs r3, #0\n\t"
-                     "mov r8, r3\n\t"
-                     "mov r9, r3\n\t"
-                     "mov r10, r3\n\t"
-                     "mov r11, r3\n\t"
-                     "mov r12, r3\n\t"
-                     "mov lr, r3\n"
+                     "push {r1, r2, r4}\n\t"
+                     "mov r7, r3\n\t" BEGIN("0", "r8", "r11") BEGIN("4", "r9", "r12") BEGIN("8", "r10", "lr")
+                     "\n"
                      "1:\n\t" PAIR "ldr r1, [sp]\n\t"
                      "cmp r7, r1\n\t"
                      "blo 1b\n\t"
-                     "pop {r1, r2}\n\t"
-                     "mov r3, r8\n\t"
-                     "mov r4, r9\n\t"
-                     "mov r5, r10\n\t"
-                     "stmia r2!, {r3, r4, r5}\n\t"
-                     "mov r3, r11\n\t"
-                     "mov r4, r12\n\t"
-                     "mov r5, lr\n\t"
-                     "stmia r2!, {r3, r4, r5}"
-                     : "+r"(x), "+r"(end), "+r"(to), "+r"(e)
+                     "pop {r1, r2, r4}\n\t" END("0", "r8", "r11") END("4", "r9", "r12") END("8", "r10", "lr")
+                     : "+r"(x), "+r"(end), "+r"(first), "+r"(e), "+r"(second), "+r"(added)
                      :
-                     : "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
-}
-
-void fqt_add_grey(const uint32_t *errors, const uint32_t *cells, uint32_t n, int32_t *rows, uint32_t stored)
-{
-    const uint32_t *end = errors + n * FQT_GREY_ERROR_WORDS;
-    for (uint32_t pair = 0; pair < 2u; pair++, rows += stored) {
-        int32_t sums[2][FQT_GREY_COLUMNS], *row = rows;
-        add_pair(errors + pair, cells, end, &sums[0][0]);
-        for (uint32_t column = 0; column < FQT_GREY_COLUMNS; column++, row++) {
-            uint32_t second = (uint32_t)sums[1][column];
-            row[0] += (int32_t)((uint32_t)sums[0][column] - (second << 16) - (n << 15));
-            row[2u * stored] += (int32_t)second;
-        }
-    }
+                     : "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
 }
 
 #endif

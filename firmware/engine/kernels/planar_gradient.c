@@ -25,21 +25,23 @@ static FQT_SMALL uint32_t grey_bytes(const struct fqt_geometry *g, uint32_t band
     return 4u * (words + FQT_GREY_ERROR_WORDS + FQT_PLANES * (g->stored + 1u)) + border_at(g) + BORDER;
 }
 
-static __attribute__((noinline)) FQT_SMALL void begin_grey(struct fqt_planar_work *work, const struct fqt_geometry *g,
+static FQT_NOINLINE FQT_SMALL void begin_grey(struct fqt_planar_work *work, const struct fqt_geometry *g,
                                  const struct fqt_dense_gradient_job *job)
 {
-    uint32_t none = grey_bytes(g, 0), fit = (job->scratch_bytes - none) / (grey_bytes(g, 1u) - none);
-    uint32_t pairs = (g->out_w + 1u) / 2u;
+    uint32_t pairs = (g->out_w + 1u) / 2u, band_rows = g->out_h;
+    while (grey_bytes(g, band_rows) > job->scratch_bytes) {
+        band_rows--;
+    }
     work->pairs = pairs;
-    work->band_rows = fit < g->out_h ? fit : g->out_h;
-    work->phase_rows = phase_rows(g, work->band_rows);
+    work->band_rows = band_rows;
+    work->phase_rows = phase_rows(g, band_rows);
     work->loaded = g->out_h;
     work->rows = job->scratch;
     work->sums = work->rows + FQT_PLANES * g->stored;
     work->cells = (uint32_t *)work->sums + FQT_PLANES;
     uint32_t *errors = work->cells + g->stride_h * work->phase_rows * pairs * FQT_GREY_CELL_WORDS;
     work->errors = (uint8_t *)errors;
-    work->bytes = (uint8_t *)(errors + (work->band_rows * pairs + 1u) * FQT_GREY_ERROR_WORDS);
+    work->bytes = (uint8_t *)(errors + (band_rows * pairs + 1u) * FQT_GREY_ERROR_WORDS);
     for (uint32_t i = border_at(g) + BORDER; i != 0;) {
         work->bytes[--i] = (uint8_t)job->x_zero;
 #if defined(__GNUC__)
@@ -49,19 +51,21 @@ static __attribute__((noinline)) FQT_SMALL void begin_grey(struct fqt_planar_wor
 }
 
 /* Cells of the band's map row i: those that the same kernel row meets lie one behind the other. */
-static __attribute__((noinline)) FQT_SMALL uint32_t *cells_of(const struct fqt_planar_work *work, uint32_t i)
+static FQT_NOINLINE FQT_SMALL uint32_t *cells_of(const struct fqt_planar_work *work, uint32_t i)
 {
     uint32_t stride = work->g->stride_h, row = i % stride * work->phase_rows + i / stride;
     return work->cells + row * work->pairs * FQT_GREY_CELL_WORDS;
 }
 
 /* What n output rows from oy on meet. */
-static __attribute__((noinline)) FQT_SMALL void load_cells(struct fqt_planar_work *work, const struct fqt_dense_gradient_job *job, uint32_t oy, uint32_t n)
+static FQT_NOINLINE FQT_SMALL void load_cells(struct fqt_planar_work *work, const struct fqt_dense_gradient_job *job, uint32_t oy,
+                                              uint32_t n)
 {
     const struct fqt_geometry *g = work->g;
     uint32_t border = border_at(g), most = border - g->pad_left, w = g->w < most ? g->w : most;
     uint32_t y = oy * g->stride_h - g->pad_top; /* wraps above the map */
-    for (uint32_t i = 0; i < (n - 1u) * g->stride_h + g->kernel_h; i++, y++) {
+    uint32_t rows = (n - 1u) * g->stride_h + g->kernel_h;
+    for (uint32_t i = 0; i < rows; i++, y++) {
         const uint8_t *from = work->bytes + border;
         uint32_t stride = 0;
         if (y < g->h) {
@@ -75,7 +79,7 @@ static __attribute__((noinline)) FQT_SMALL void load_cells(struct fqt_planar_wor
 }
 
 /* Errors of n output rows. Rows of an even number of pixels are as one. */
-static FQT_SMALL void load_errors(const struct fqt_planar_work *work, const uint8_t *from, uint32_t n)
+static FQT_NOINLINE FQT_SMALL void load_errors(const struct fqt_planar_work *work, const uint8_t *from, uint32_t n)
 {
     uint32_t filters = work->g->filters, pixels = work->g->out_w, *to = (uint32_t *)(void *)work->errors;
     if ((pixels & 1u) == 0 && (!FQT_ARMV6M || n * pixels <= FQT_GREY_MOST_ERRORS)) {
@@ -85,10 +89,13 @@ static FQT_SMALL void load_errors(const struct fqt_planar_work *work, const uint
     for (; n != 0; n--, from += pixels * filters) {
         to = fqt_spread_errors(to, from, pixels, filters, work->sums);
     }
-    fqt_clear((int32_t *)to, FQT_GREY_ERROR_WORDS);
+    for (n = FQT_GREY_ERROR_WORDS; n != 0; n--) {
+        *to++ = 0;
+    }
 }
 
-static __attribute__((noinline)) FQT_SMALL void add_grey(struct fqt_planar_work *work, const struct fqt_dense_gradient_job *job, uint32_t filter)
+static FQT_NOINLINE FQT_SMALL void add_grey(struct fqt_planar_work *work, const struct fqt_dense_gradient_job *job,
+                                                         uint32_t filter)
 {
     const struct fqt_geometry *g = work->g;
     for (uint32_t oy = 0, n; oy < g->out_h; oy += n) {
@@ -97,9 +104,13 @@ static __attribute__((noinline)) FQT_SMALL void add_grey(struct fqt_planar_work 
             load_cells(work, job, oy, n);
         }
         load_errors(work, job->error + oy * g->out_w * g->filters + filter, n);
-        for (uint32_t ky = 0; ky < g->kernel_h; ky++) {
-            fqt_add_grey((const uint32_t *)(const void *)work->errors, cells_of(work, ky), n * work->pairs,
-                         work->rows + ky * FQT_GREY_COLUMNS, g->stored);
+        const uint32_t *errors = (const uint32_t *)(const void *)work->errors;
+        uint32_t stored = g->stored, pairs = n * work->pairs;
+        int32_t *row = work->rows;
+        for (uint32_t ky = 0; ky < g->kernel_h; ky++, row += FQT_GREY_COLUMNS) {
+            const uint32_t *cells = cells_of(work, ky);
+            fqt_add_grey(errors, cells, pairs, row, 2u * stored);
+            fqt_add_grey(errors + FQT_GREY_OTHER_WORDS, cells, pairs, row + stored, 2u * stored);
         }
     }
 }
@@ -111,7 +122,7 @@ static uint32_t error_cells(const struct fqt_geometry *g)
     return ((g->out_w + 3u) & ~3u) + 2u; /* more than the errors, and even */
 }
 
-uint64_t fqt_planar_gradient_bytes(const struct fqt_geometry *g)
+FQT_SMALL uint64_t fqt_planar_gradient_bytes(const struct fqt_geometry *g)
 {
     if (g->group_filters != 1u) {
         return grey_bytes(g, 1u);
@@ -121,7 +132,7 @@ uint64_t fqt_planar_gradient_bytes(const struct fqt_geometry *g)
            4u * (2u * (uint64_t)g->kernel_h - 1u);
 }
 
-struct fqt_planar_work fqt_begin_planar_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
+FQT_SMALL struct fqt_planar_work fqt_begin_planar_gradient(const struct fqt_geometry *g, const struct fqt_dense_gradient_job *job)
 {
     uint32_t cells = error_cells(g), n = g->kernel_h;
     struct fqt_planar_work work;
@@ -161,7 +172,7 @@ static void add_rows(struct fqt_planar_work *work, const struct fqt_dense_gradie
     }
 }
 
-struct fqt_dense_gradient fqt_planar_gradient(struct fqt_planar_work *work, const struct fqt_dense_gradient_job *job,
+FQT_SMALL struct fqt_dense_gradient fqt_planar_gradient(struct fqt_planar_work *work, const struct fqt_dense_gradient_job *job,
                                               uint32_t first_filter)
 {
     const struct fqt_geometry *g = work->g;
