@@ -121,7 +121,7 @@ static void gradient_planar(struct request *r)
 {
     const struct fqt_dense_gradient_job job = {
         .x = at(r, r->x), .error = at(r, r->error), .x_zero = r->x_zero, .selection = {NULL, r->g.filters},
-        .scratch = at(r, r->scratch),
+        .scratch = at(r, r->scratch), .scratch_bytes = r->scratch_bytes,
     };
     struct fqt_planar_work work = fqt_begin_planar_gradient(&r->g, &job);
     work.rows = at(r, r->out);

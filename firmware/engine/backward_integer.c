@@ -134,7 +134,7 @@ static void accumulate_dense(struct taker *taker, const struct image_layer *laye
     }
 }
 
-/* A depthwise layer, four filters at a time. */
+/* A depthwise layer, or one of grey images, four filters at a time. */
 static void accumulate_planar(struct taker *taker, const struct image_layer *layer, struct fqt_selection selection)
 {
     const struct fqt_net *net = taker->net;
@@ -144,6 +144,7 @@ static void accumulate_planar(struct taker *taker, const struct image_layer *lay
         .error = fqt_tensor_read(net, layer->error_out),
         .x_zero = net->tensor_state[layer->in].zero_point,
         .scratch = fqt_tensor_write(net, layer->scratch),
+        .scratch_bytes = net->tensors[layer->scratch].bytes,
     };
     struct fqt_planar_work work = fqt_begin_planar_gradient(g, &job);
     struct fqt_dense_gradient gradient = {NULL, NULL};

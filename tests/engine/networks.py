@@ -54,9 +54,12 @@ def _stride(draw: st.DrawFn) -> list[int]:
 def _convolution(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
     kernel = _kernel(draw, shape)
     groups = draw(st.sampled_from([g for g in (1, 1, 2, 3, shape[2]) if shape[2] % g == 0]))
+    filters = groups * draw(st.integers(1, max(1, 7 // groups)))
+    if shape[2] == 1 and shape[1] >= 3 and draw(st.booleans()):  # a grey image's planar gradient
+        kernel, filters = [kernel[0], 3], draw(st.sampled_from([4, 8]))
     return {
         "type": "conv2d",
-        "filters": groups * draw(st.integers(1, max(1, 7 // groups))),
+        "filters": filters,
         "groups": groups,
         "kernel": kernel,
         "stride": _stride(draw),

@@ -77,6 +77,19 @@ def _depthwise_shapes(draw: st.DrawFn, same: bool = False) -> Shape:
 
 
 @st.composite
+def _grey_shapes(draw: st.DrawFn) -> Shape:
+    """Convolutions of one channel to 4, 8 or 12 filters, with kernels three columns wide."""
+    filters, kernel = draw(st.sampled_from([4, 8, 12])), (draw(st.sampled_from([1, 2, 3, 3, 5])), 3)
+    size = draw(st.integers(max(1, kernel[0] - 2), 11)), draw(st.integers(1, 17))
+    pad, pad_end = (
+        tuple(draw(st.integers(max(0, -(-(k - n) // 2)), k - 1)) for k, n in zip(kernel, size, strict=True))
+        for _ in range(2)
+    )
+    stride = draw(st.integers(1, min(3, kernel[0]))), draw(st.integers(1, 4))
+    return Shape(*size, 1, filters, kernel, stride, (pad[0], pad[1]), (pad_end[0], pad_end[1]))
+
+
+@st.composite
 def _backward_calls(draw: st.DrawFn, shapes: st.SearchStrategy[Shape] | None = None) -> Call:
     """A call whose kernel and memory are still to be set; some filters are selected, perhaps all."""
     shape = draw(_shapes() if shapes is None else shapes)
@@ -241,22 +254,35 @@ def test_dense_errors_are_those_of_the_kernel_that_skips_zeros(
         assert result.numbers == expected.numbers
 
 
-@_SETTINGS
-@given(call=_backward_calls(_depthwise_shapes()))
-def test_depthwise_gradients_are_those_of_the_kernel_that_skips_zeros(
-    host: Callable[[Call], Result], core: OnCore, call: Call
+def _assert_planar_gradients(
+    host: Callable[[Call], Result], core: OnCore, call: Call, scratch_bytes: int
 ) -> None:
     call = replace(call, n_filters=call.shape.filters)
     call.tensors.pop("filters", None)
     sparse = _gradient(call, dense=False)
     size = sparse.out_bytes + 4 * call.n_filters
-    scratch = call.shape.planar_gradient_bytes()
-    planar = replace(sparse, kernel=Kernel.GRADIENT_PLANAR, scratch_bytes=scratch, out_bytes=size)
+    planar = replace(sparse, kernel=Kernel.GRADIENT_PLANAR, scratch_bytes=scratch_bytes, out_bytes=size)
     expected = host(sparse)
     for run in (host, core):
         result = run(planar)
         assert np.array_equal(_rows(call, result), _rows(call, expected))
         assert result.sums == expected.sums
+
+
+@_SETTINGS
+@given(call=_backward_calls(_depthwise_shapes()))
+def test_depthwise_gradients_are_those_of_the_kernel_that_skips_zeros(
+    host: Callable[[Call], Result], core: OnCore, call: Call
+) -> None:
+    _assert_planar_gradients(host, core, call, call.shape.planar_gradient_bytes())
+
+
+@_SETTINGS
+@given(call=_backward_calls(_grey_shapes()), band_rows=st.integers(1, 8), spare_bytes=st.integers(0, 64))
+def test_gradients_of_grey_images_are_those_of_the_kernel_that_skips_zeros(
+    host: Callable[[Call], Result], core: OnCore, call: Call, band_rows: int, spare_bytes: int
+) -> None:
+    _assert_planar_gradients(host, core, call, call.shape.grey_gradient_bytes(band_rows) + spare_bytes)
 
 
 @_SETTINGS

@@ -6,6 +6,7 @@
 
 #include "convolution.h"
 #include "dense.h"
+#include "grey.h"
 #include "planar_ring.h"
 
 static inline bool fqt_is_planar(const struct fqt_geometry *g)
@@ -14,21 +15,26 @@ static inline bool fqt_is_planar(const struct fqt_geometry *g)
 }
 
 /* Whether fqt_planar_gradient knows the layer; fqt_planar_error. */
+static inline bool fqt_is_grey(const struct fqt_geometry *g)
+{
+    return g->c == 1u && g->kernel_w == FQT_GREY_COLUMNS && g->out_w <= FQT_GREY_MOST_ERRORS;
+}
+
 static inline bool fqt_has_planar_gradient(const struct fqt_geometry *g)
 {
-    return fqt_is_planar(g) && g->group_filters == 1u && (g->filters & 3u) == 0 && g->pool == 1u;
+    return fqt_is_planar(g) && (g->group_filters == 1u || fqt_is_grey(g)) && (g->filters & 3u) == 0 && g->pool == 1u;
 }
 
 static inline bool fqt_has_planar_error(const struct fqt_geometry *g)
 {
-    return fqt_has_planar_gradient(g) && g->stride_h * g->stride_w == 1u && g->pad_top < g->kernel_h &&
+    return fqt_has_planar_gradient(g) && g->group_filters == 1u && g->stride_h * g->stride_w == 1u && g->pad_top < g->kernel_h &&
            g->pad_left < g->kernel_w;
 }
 
 /* As fqt_dense_shares: 3x3 kernels of stride 1 have loops of their own. */
 static inline struct fqt_shares fqt_planar_shares(const struct fqt_geometry *g)
 {
-    bool own = g->kernel_h == 3u && g->kernel_w == 3u && g->stride_w == 1u;
+    bool own = (g->kernel_h == 3u && g->kernel_w == 3u && g->stride_w == 1u) || fqt_is_grey(g);
 #if FQT_ARMV6M
     return own ? (struct fqt_shares){18, 5} : (struct fqt_shares){32, 15};
 #else
@@ -48,7 +54,8 @@ uint64_t fqt_planar_error_bytes(const struct fqt_geometry *g);
 int32_t fqt_planar_error(const struct fqt_geometry *g, const struct fqt_dense_error_job *job);
 
 /* Gradients as of fqt_dense_gradient of a block: the filters from first_filter on, FQT_PLANES of them. The job's selection is
- * not looked at. */
+ * not looked at, and its scratch_bytes only for grey images: with more than fqt_planar_gradient_bytes says, which is for one row
+ * of output at a time, a band of rows is more of them, and if it is all, cells are spread out but once. */
 struct fqt_planar_work {
     struct fqt_ring ring;
     struct fqt_plane_row error_row;
@@ -56,6 +63,10 @@ struct fqt_planar_work {
     int32_t *rows;       /* (FQT_PLANES, stored) */
     int32_t *sums;       /* (FQT_PLANES) */
     uint32_t *offsets;   /* of the planes in the ring, one after the other, and again but for the last */
+    const struct fqt_geometry *g;
+    uint32_t *cells;     /* of grey images, instead: what a band of output rows meets, (stride_h, phase_rows) map rows */
+    uint8_t *bytes;      /* a row of the map with its border */
+    uint32_t pairs, band_rows, phase_rows, loaded; /* of pixels in a row; the output row that `cells` begin with */
 };
 
 uint64_t fqt_planar_gradient_bytes(const struct fqt_geometry *g);

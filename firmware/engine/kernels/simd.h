@@ -49,6 +49,21 @@ static inline uint32_t fqt_odd_bytes(uint32_t word)
     return result;
 }
 
+/* The same of signed bytes. */
+static inline uint32_t fqt_signed_even_bytes(uint32_t word)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1" : "=r"(result) : "r"(word));
+    return result;
+}
+
+static inline uint32_t fqt_signed_odd_bytes(uint32_t word)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(word));
+    return result;
+}
+
 /* acc + both products of halfwords. */
 static inline int32_t fqt_smlad(uint32_t x, uint32_t y, int32_t acc)
 {

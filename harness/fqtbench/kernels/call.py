@@ -137,8 +137,17 @@ class Shape:
             turned, pad_end=(pad[0] + self.h - turned.out[0], pad[1] + self.w - turned.out[1])
         )._planar_bytes()
 
+    def grey_gradient_bytes(self, band_rows: int) -> int:
+        """Return what a planar gradient of grey images takes for so many rows of output at once, on any core."""
+        pairs, stride_h = (self.out[1] + 1) // 2, self.stride[0]
+        map_rows = stride_h * (band_rows + (self.kernel[0] - 1) // stride_h)
+        words = pairs * (6 * map_rows + 4 * band_rows) + 4 + _PLANES * (self.stored + 1)
+        return 4 * words + 2 * pairs * self.stride[1] + 7
+
     def planar_gradient_bytes(self) -> int:
-        """Return what fqt_planar_gradient_bytes asks for."""
+        """Return what fqt_planar_gradient_bytes asks for, of grey images for all rows at once."""
+        if self.groups == 1:
+            return self.grey_gradient_bytes(self.out[0])
         ring = 16 * self.kernel[0] * self._ring_cells()
         return ring + 16 * (-(-self.out[1] // 4) * 4 + 2 + self.stored + 1) + 4 * (2 * self.kernel[0] - 1)
 

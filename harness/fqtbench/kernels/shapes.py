@@ -30,6 +30,7 @@ SHAPES: Final = {
     "5x5 8x8x16->16": Shape(8, 8, 16, 16, *_SAME_5X5),
     "1x5 1x64x16->32": Shape(1, 64, 16, 32, (1, 5), (1, 1), (0, 2), (0, 2)),
     "3x3 28x28x1->8": Shape(28, 28, 1, 8, *_SAME),
+    "3x3 28x28x1->20, stride 2": Shape(28, 28, 1, 20, *_HALF),
     FULLY_CONNECTED: Shape(1, 1, 256, 64),
 }
 ROW: Final = "a filter of 144 weights"  # as the 3x3 kernel over 16 channels has
@@ -96,7 +97,10 @@ def _takes(kernel: Kernel, shape: Shape) -> bool:
         return shape.groups == 1 and not (one_window and kernel is Kernel.GRADIENT_DENSE)
     if kernel in (Kernel.GRADIENT_PLANAR, Kernel.ERROR_PLANAR):
         depthwise = shape.groups == shape.c == shape.filters and shape.groups % 4 == 0
-        return depthwise and (shape.stride == (1, 1) or kernel is Kernel.GRADIENT_PLANAR)
+        grey = shape.c == 1 and shape.kernel[1] == 3 and shape.filters % 4 == 0
+        if kernel is Kernel.GRADIENT_PLANAR:
+            return depthwise or grey
+        return depthwise and shape.stride == (1, 1)
     return True
 
 

@@ -20,6 +20,7 @@ _FILTERS_AT_ONCE: Final = 16
 _LEAST_WINDOWS: Final = 8  # FQT_LEAST_WINDOWS in kernels/rows.h: of fewer, weights aren't widened
 _PAIRS_IN_LIST: Final = 40
 _ROWS_AT_ONCE: Final = 4  # that are widened together
+_MOST_GREY_PIXELS: Final = 256  # FQT_GREY_MOST_ERRORS: in a row
 _ELEMENT_BYTES: Final = {
     TensorType.U8: 1,
     TensorType.I8: 1,
@@ -463,6 +464,16 @@ def _planar_gradient_bytes(layer: Layer, stored: int) -> int:
     return ring + 16 * (windows + 2 + stored + 1) + 4 * (2 * rows - 1)
 
 
+def _grey_gradient_bytes(layer: Layer, stored: int) -> int:
+    """Return the same of a layer over grey images, for all rows of output at once; 0: another layer."""
+    (rows, columns), (stride_h, stride_w), (out_h, out_w, _) = layer.kernel, layer.stride, layer.out_shape
+    planar = layer.in_shape[2] == layer.groups == 1 and _planar_bytes(layer) != 0 and not layer.pooled
+    if not planar or columns != 3 or layer.filters % 4 != 0 or out_w > _MOST_GREY_PIXELS:
+        return 0
+    pairs, map_rows = (out_w + 1) // 2, stride_h * (out_h + (rows - 1) // stride_h)
+    return 4 * (pairs * (6 * map_rows + 4 * out_h) + 4 + 4 * (stored + 1)) + 2 * pairs * stride_w + 7
+
+
 def best_scratch_bytes(layer: Layer, gradient: bool, error: bool) -> int:
     """Bytes of scratch with which a layer's kernels work best, forward and backward.
 
@@ -478,7 +489,7 @@ def best_scratch_bytes(layer: Layer, gradient: bool, error: bool) -> int:
     if layer.pooled:
         return max(forward, 4 * stored + 4 + 12 * _PAIRS_IN_LIST if gradient else 0)
     pixels = -(-layer.out_shape[0] * layer.out_shape[1] // 4) * 4
-    for_gradient = max(
+    for_gradient = _grey_gradient_bytes(layer, stored) or max(
         18 * stored + 384 + (4 * stored + 68) * _FILTERS_AT_ONCE,
         (2 * pixels + 8) * stored
         + 4 * pixels
