@@ -54,12 +54,9 @@ def _stride(draw: st.DrawFn) -> list[int]:
 def _convolution(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
     kernel = _kernel(draw, shape)
     groups = draw(st.sampled_from([g for g in (1, 1, 2, 3, shape[2]) if shape[2] % g == 0]))
-    filters = groups * draw(st.integers(1, max(1, 7 // groups)))
-    if shape[2] == 1 and shape[1] >= 3 and draw(st.booleans()):  # a grey image's planar gradient
-        kernel, filters = [kernel[0], 3], draw(st.sampled_from([4, 8]))
     return {
         "type": "conv2d",
-        "filters": filters,
+        "filters": groups * draw(st.integers(1, max(1, 7 // groups))),
         "groups": groups,
         "kernel": kernel,
         "stride": _stride(draw),
@@ -78,6 +75,20 @@ def _depthwise(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
         "padding": _padding(draw, kernel),
         "activation": draw(_ACTIVATIONS),
         "train": draw(_TRAINED),
+    }
+
+
+def _grey(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
+    """A layer over grey images that has a gradient of its own."""
+    kernel = [_kernel(draw, shape)[0], 3]
+    stride = [draw(st.integers(1, kernel[0])), draw(st.integers(1, 3))]
+    filters = draw(st.sampled_from([4, 8]))
+    return {
+        **_convolution(draw, shape),
+        "kernel": kernel,
+        "stride": stride,
+        "padding": "same",
+        "filters": filters,
     }
 
 
@@ -131,13 +142,15 @@ def _body(draw: st.DrawFn, shape: Shape) -> list[dict[str, Any]]:
     reached = shape
     for number in range(draw(st.integers(0, 3))):
         kinds = ["convolution", "depthwise", "pool", "residual"] + (["conv1d"] if reached[0] == 1 else [])
+        kinds += ["grey"] * 4 if reached[2] == 1 and reached[1] >= 3 else []
         kind = draw(st.sampled_from(kinds))
         if kind == "residual":
             layers += _residual_block(draw, reached, f"block{number}")
         else:
-            make = {"convolution": _convolution, "depthwise": _depthwise, "pool": _pool, "conv1d": _conv1d}[
-                kind
-            ]
+            make = {
+                **{"convolution": _convolution, "depthwise": _depthwise, "pool": _pool},
+                **{"conv1d": _conv1d, "grey": _grey},
+            }[kind]
             layers.append(make(draw, reached))
         reached = _out_shape(layers, shape)
     return layers
@@ -188,7 +201,8 @@ def _training(draw: st.DrawFn) -> TrainingSpec:
 @st.composite
 def cases(draw: st.DrawFn, n_samples: int = 24) -> Case:
     """Draw a network of every kind of layer over maps of up to 9×9×5, a way of training it, and its samples."""
-    shape = (draw(st.sampled_from([1, 2, 5, 9])), draw(st.integers(1, 9)), draw(st.integers(1, 5)))
+    channels = draw(st.one_of(st.just(1), st.integers(1, 5)))  # many grey images
+    shape = (draw(st.sampled_from([1, 2, 5, 9])), draw(st.integers(1, 9)), channels)
     n_classes = draw(st.integers(2, 6))
     head = {"type": "fully_connected", "units": n_classes, "activation": "linear"}
     network = NetworkSpec.model_validate({"layers": [*_body(draw, shape), *_before_head(draw), head]})

@@ -14,12 +14,12 @@ static inline bool fqt_is_planar(const struct fqt_geometry *g)
     return g->group_channels == 1u && g->kernel_h * g->kernel_w > 1u && g->kernel_h >= g->stride_h;
 }
 
-/* Whether fqt_planar_gradient knows the layer; fqt_planar_error. */
 static inline bool fqt_is_grey(const struct fqt_geometry *g)
 {
     return g->c == 1u && g->kernel_w == FQT_GREY_COLUMNS && g->out_w <= FQT_GREY_MOST_ERRORS;
 }
 
+/* Whether fqt_planar_gradient knows the layer; fqt_planar_error. */
 static inline bool fqt_has_planar_gradient(const struct fqt_geometry *g)
 {
     return fqt_is_planar(g) && (g->group_filters == 1u || fqt_is_grey(g)) && (g->filters & 3u) == 0 && g->pool == 1u;
@@ -27,11 +27,11 @@ static inline bool fqt_has_planar_gradient(const struct fqt_geometry *g)
 
 static inline bool fqt_has_planar_error(const struct fqt_geometry *g)
 {
-    return fqt_has_planar_gradient(g) && g->group_filters == 1u && g->stride_h * g->stride_w == 1u && g->pad_top < g->kernel_h &&
+    return g->group_filters == 1u && fqt_has_planar_gradient(g) && g->stride_h * g->stride_w == 1u && g->pad_top < g->kernel_h &&
            g->pad_left < g->kernel_w;
 }
 
-/* As fqt_dense_shares: 3x3 kernels of stride 1 have loops of their own. */
+/* As fqt_dense_shares: 3x3 kernels of stride 1 and grey images have loops of their own. */
 static inline struct fqt_shares fqt_planar_shares(const struct fqt_geometry *g)
 {
     bool own = (g->kernel_h == 3u && g->kernel_w == 3u && g->stride_w == 1u) || fqt_is_grey(g);
