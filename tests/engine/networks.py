@@ -261,6 +261,25 @@ def pixels_of_groups() -> Case:
     return Case(network, TrainingSpec(batch=1), x, y, 2, 3, (1 / 255, 0))
 
 
+def six_beyond_a_byte() -> Case:
+    """Return a case of ReLU6 whose fixed range ends below six, so that its mask's upper end is no byte."""
+    same = {"type": "conv2d", "filters": 8, "padding": "same", "activation": "relu6"}
+    layers: list[dict[str, Any]] = [
+        {**same, "name": "skipped"},
+        same,
+        {"type": "add", "with": "skipped"},
+        {**same, "filters": 12},
+        {"type": "average_pool", "size": 2},
+        {"type": "fully_connected", "units": 3, "activation": "linear"},
+    ]
+    rng = np.random.default_rng(8)
+    x, y = rng.integers(0, 256, (12, 6, 6, 2)).astype(np.uint8), rng.integers(0, 3, 12).astype(np.uint16)
+    training = TrainingSpec.model_validate(
+        {"batch": 1, "ranges": {"activations": "fixed", "activation_limit": 2.0}}
+    )
+    return Case(NetworkSpec.model_validate({"layers": layers}), training, x, y, 3, 4, (1 / 255, 0))
+
+
 def named() -> list[Case]:
     """Return the cases that once differed, or that random networks seldom are."""
-    return [between_windows(), in_place(), pixels_of_groups()]
+    return [between_windows(), in_place(), pixels_of_groups(), six_beyond_a_byte()]

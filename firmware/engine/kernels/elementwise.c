@@ -88,7 +88,8 @@ void fqt_add_maps(uint8_t *out, const uint8_t *a, const uint8_t *b, uint32_t n, 
 /* Four errors a round, 9 instructions. */
 static void pass_words(uint8_t *passed, const uint8_t *error, const uint8_t *x, uint32_t n_words, struct fqt_mask mask)
 {
-    const uint32_t lowest = (uint32_t)(mask.low + 1) * 0x01010101u, highest = (uint32_t)(mask.high - 1) * 0x01010101u;
+    const uint32_t lowest = (uint32_t)(mask.low + 1) * 0x01010101u;
+    const uint32_t highest = (uint32_t)(mask.high <= 255 ? mask.high - 1 : 255) * 0x01010101u; /* of six may be any */
     const uint32_t zeros = FQT_ERROR_ZERO * 0x01010101u;
     for (const uint8_t *end = x + 4u * n_words; x != end; x += 4, error += 4, passed += 4) {
         uint32_t word = fqt_word(x), shown = fqt_select_bytes(word, lowest, fqt_word(error), zeros);
