@@ -29,6 +29,8 @@ def test_any_network_gives_the_references_bits(model: BoardModel, case: Case) ->
     with inline_board(image, model) as (_, device):
         for (sample, label), step in zip(samples, device.train(samples), strict=True):
             expected = reference.train(sample, label)
+            if not np.isfinite(expected.loss):  # float32 that diverges: nothing is promised of it
+                return
             assert np.float32(step.loss).tobytes() == expected.loss.tobytes()
             assert (step.predicted, step.updated) == expected[1:]
             assert step.structures == reference.structures_updated()
