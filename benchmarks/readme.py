@@ -178,6 +178,7 @@ TABLES: Final = (
     Table(ROOT / "docs" / "whole-step.md", "whole steps", whole_steps),
     Table(_REPRODUCTION, "accuracies", reproduction_tables.accuracies),
     Table(_REPRODUCTION, "published accuracies", reproduction_tables.published_accuracies),
+    Table(_REPRODUCTION, "published MCUNet", reproduction_tables.published_mcunet),
     Table(_REPRODUCTION, "costs", reproduction_tables.costs),
     Table(_REPRODUCTION, "published costs", reproduction_tables.published_costs),
     Table(_REPRODUCTION, "partial updates", reproduction_tables.partial_updates),

@@ -19,6 +19,9 @@ def reproduce(
         Path | None,
         typer.Option("--out", help="Folder [default: out/reproduction or out/reproduction-quick]"),
     ] = None,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Run nothing: draw from the tables that the folder has.")
+    ] = False,
     bench: BenchOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -26,10 +29,12 @@ def reproduce(
     from fqtbench.reproduction import reproduce as paper  # noqa: PLC0415 - draws
 
     folder = out or Path("out") / ("reproduction-quick" if quick else "reproduction")
+    wanted = paper.check_figures(figure or ())
+    if redraw:
+        _tell(folder, paper.draw_from_tables(folder, wanted), as_json)
+        return
     models = load_models()
-    order = paper.Reproduction(
-        paper.check_figures(figure or ()), folder, load_instances(models, bench), models, quick
-    )
+    order = paper.Reproduction(wanted, folder, load_instances(models, bench), models, quick)
 
     def began(name: str, number: int, n_suites: int) -> None:
         if not as_json:
@@ -39,6 +44,10 @@ def reproduce(
         with Progress(errors, quiet=as_json) as progress:
             paper.run_suites(order, progress, began)
         paths = paper.draw(order)
+    _tell(folder, paths, as_json)
+
+
+def _tell(folder: Path, paths: list[Path], as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(folder), "figures": [str(path) for path in paths]})
         return

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fqtbench.reproduction.figures import FIGURES
+from fqtbench.errors import ResultError
+from fqtbench.reproduction.figures import FIGURES, RUNS
 from fqtbench.reproduction.reproduce import TABLES, draw_from_tables
 
 _REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
@@ -31,3 +32,13 @@ def test_a_figure_comes_from_the_tables_and_states_origins(name: str, tmp_path: 
     assert columns
     assert set(table[columns].stack().dropna()) <= _ORIGINS
     assert table[columns].notna().any(axis=1).all()
+
+
+def test_a_figure_whose_suite_has_not_run_is_refused_by_name(tmp_path: Path) -> None:
+    runs = pd.read_csv(_REFERENCE / TABLES / f"{RUNS}.csv", keep_default_na=False, na_values=[""])
+    with pytest.raises(ResultError, match=r"has no tables/runs\.csv"):
+        draw_from_tables(tmp_path, ["scratch"])
+    (tmp_path / TABLES).mkdir()
+    runs[runs.suite != "scratch-digits"].to_csv(tmp_path / TABLES / f"{RUNS}.csv", index=False)
+    with pytest.raises(ResultError, match="figure scratch needs suite scratch-digits"):
+        draw_from_tables(tmp_path, ["scratch"])

@@ -123,15 +123,23 @@ def _write_tables(folder: Path, results: Mapping[str, SuiteResults]) -> None:
 
 
 def draw_from_tables(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Draw figures from the tables in `folder`; return the SVGs."""
+    """Draw figures from the tables in `folder`; return the SVGs.
+
+    Raises ResultError if there are no tables, or a suite is missing in them that one of the figures needs.
+    """
     from fqtbench.report import style  # noqa: PLC0415  (matplotlib takes a second to import)
 
     tables = {
         path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""])
         for path in (folder / TABLES).glob("*.csv")
     }
+    if known.RUNS not in tables:
+        raise ResultError(f"{folder} has no {TABLES}/{known.RUNS}.csv to draw from")
+    known_suites = set(tables[known.RUNS].suite)
     paths = []
     for name in names:
+        if missing := [suite for suite in known.FIGURES[name].suites if suite not in known_suites]:
+            raise ResultError(f"{folder}: figure {name} needs suite {missing[0]}, which has not run")
         with style.house_style():
             drawing = known.FIGURES[name].draw(tables)
         paths.append(write_drawing(drawing, folder / FIGURES, name))
