@@ -20,8 +20,12 @@ def draw_ablations(runs: pd.DataFrame) -> Drawing:
     """A panel each."""
     figure, panels = style.new_figure(len(_PANELS), 3.6, 12.5)
     tables = []
+    best = runs.recipe == "best"
+    named = runs.assign(
+        configuration=runs.configuration.where(best, runs.configuration + ", recipe " + runs.recipe)
+    )
     for axes, (suite, x, series, label) in zip(panels, _PANELS, strict=True):
-        table = spread(runs[runs.suite == suite], (x, series), "test_accuracy").sort_values(x)
+        table = spread(named[named.suite == suite], (x, series), "test_accuracy").sort_values(x)
         _draw_panel(axes, table, x, series)
         axes.set_xlabel(label)
         axes.set_title(suite.removeprefix("ablation-").capitalize())
