@@ -32,7 +32,7 @@ sadd16 r0, r1, r2; ssub16 r0, r1, r2; usub8 r0, r1, r2; usada8 r0, r1, r2, r3; s
 sel r0, r1, r2; smlad r0, r1, r2, r3; smlabb r0, r1, r2, r3; smlalbb r0, r1, r2, r3; smmulr r0, r1, r2
 pkhbt r0, r1, r2, lsl #16; pkhtb r0, r1, r2, asr #16; uxtab16 r0, r1, r2; uxtah r0, r1, r2; uxtb16 r0, r1
 qadd16 r0, r1, r2; qsub16 r0, r1, r2; usat16 r0, #12, r1; smulbb r0, r1, r2; smlabt r0, r1, r2, r3
-smlatb r0, r1, r2, r3; smlawb r0, r1, r2, r3; smlawt r0, r1, r2, r3; smlald r0, r1, r2, r3
+sxtb16 r0, r1; smlatb r0, r1, r2, r3; smlawb r0, r1, r2, r3; smlawt r0, r1, r2, r3; smlald r0, r1, r2, r3
 smmla r0, r1, r2, r3; smmlar r0, r1, r2, r3; qsub8 r0, r1, r2; ssub8 r0, r1, r2; usad8 r0, r1, r2
 """.replace("\n", ";")
 # Table 7-1: one cycle each.
