@@ -179,6 +179,11 @@ def find_instance(name: str, instances: dict[str, BoardInstance]) -> BoardInstan
     return instances[name]
 
 
+def probe_key(probe_id: str) -> str:
+    """Return what two ways to write one probe's id have in common: a J-Link's may have leading zeros or not."""
+    return probe_id.lstrip("0") if probe_id.isdecimal() and probe_id.isascii() else probe_id.casefold()
+
+
 def _embedded(model: BoardModel) -> BoardInstance:
     """Return the instance that a model brings with it: its virtual chip, or the computer itself."""
     if model.link == "library":

@@ -15,6 +15,7 @@ from rich.table import Table
 import fqtbench
 from fqtbench.bench.firmware import load_firmware
 from fqtbench.bench.job import AnyJob, Charge, FlashJob, RecoverJob, ResetJob
+from fqtbench.bench.lock import PATIENCE_S
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.bench.probes import attached_probes
 from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
@@ -28,6 +29,7 @@ from fqtbench.cli_options import (
     ResumeOption,
     RootOption,
     SuiteArgument,
+    WaitOption,
     boards_of,
     errors,
     interruptible,
@@ -94,6 +96,7 @@ def run(
     board: BoardOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
+    wait: WaitOption = PATIENCE_S,
     dataset_root: RootOption = None,
     bench: BenchOption = None,
     as_json: JsonOption = False,
@@ -103,7 +106,7 @@ def run(
     models = load_models()
     boards = boards_of(read, board, load_instances(models, bench))
     folder = out or Path("out") / read.spec.name
-    order = Order(read, boards, models, folder, resume, dataset_root)
+    order = Order(read, boards, models, folder, resume, dataset_root, wait)
     with interruptible(f"interrupted; what was recorded in {folder} is safe, go on by --resume"):
         try:
             with Progress(errors, quiet=as_json) as progress:

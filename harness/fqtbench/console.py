@@ -94,6 +94,8 @@ class Progress:
                 self._bars.update(
                     bar, description=f"{run.label} · {board} · {what}, epoch {event['epoch'] + 1}"
                 )
+            case "waiting":
+                self._say(f"{board}: {event['text']}")
             case "stage":
                 self._bars.update(bar, description=f"{run.label} · {board} · {event['text']}")
             case "epoch":

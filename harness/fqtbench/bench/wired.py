@@ -26,6 +26,7 @@ class WiredAccess:
 
     def __init__(self, charge: Charge, emit: Emit) -> None:
         self._instance, self._model = charge.instance, charge.model
+        self._patience_s = charge.patience_s
         self._emit = emit
         self._resources = ExitStack()
         self._attachment: Attachment | None = None
@@ -97,7 +98,13 @@ class WiredAccess:
         if self._attachment is None:
             self._emit({"event": "stage", "text": "attaching"})
             attachment = self._resources.enter_context(Attachment(self._instance))
-            self._resources.enter_context(ProbeLock(attachment.addresses.probe, self._instance.name))
+            lock = ProbeLock(
+                attachment.addresses.probe,
+                self._instance.name,
+                patience_s=self._patience_s,
+                on_wait=lambda text: self._emit({"event": "waiting", "text": text}),
+            )
+            self._resources.enter_context(lock)
             self._attachment = attachment
         return self._attachment
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from pyocd.core.target import Target
 
-from fqtbench.errors import FlashError, ProbeError, UsageError
+from fqtbench.errors import FlashError, LockedError, ProbeError, UsageError
 from fqtbench.probe import flashing, session
 from fqtbench.probe.elf import Segment
 
@@ -140,7 +140,7 @@ class Probe:
         self.close()
         try:
             self.open()
-        except session.LockedError:
+        except LockedError:
             # pyOCD erases and unlocks a locked chip while connecting, if it may.
             session.close_session(session.open_session(self._setup, erase_if_locked=True))
         else:
