@@ -52,9 +52,8 @@ class WiredAccess:
             probe.reset()
 
     def recover(self) -> None:
-        """Erase the whole chip, which also opens a locked one."""
-        with self._probe() as probe:
-            probe.recover()
+        """Erase the whole chip, which also opens a locked one; a probe can't be opened on that before."""
+        self._probe().recover()
 
     def monitor(self) -> Monitor | None:
         """Open the monitor at the board's address."""
