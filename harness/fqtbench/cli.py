@@ -17,10 +17,10 @@ from fqtbench.bench.firmware import load_firmware
 from fqtbench.bench.job import AnyJob, Charge, FlashJob, RecoverJob, ResetJob
 from fqtbench.bench.lock import PATIENCE_S
 from fqtbench.bench.pool import Pool, Task
-from fqtbench.bench.probes import attached_probes
 from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
 from fqtbench.cli_datasets import datasets, fetch
 from fqtbench.cli_kernels import kernels
+from fqtbench.cli_lab import boards, doctor
 from fqtbench.cli_options import (
     BenchOption,
     BoardOption,
@@ -38,8 +38,8 @@ from fqtbench.cli_options import (
 )
 from fqtbench.cli_profile import profile, profile_diff
 from fqtbench.cli_reproduce import reproduce
-from fqtbench.console import Progress, boards_table, summary
-from fqtbench.errors import BoardError, FqtbenchError, ProbeError, ResultError, UsageError
+from fqtbench.console import Progress, summary
+from fqtbench.errors import BoardError, FqtbenchError, ResultError, UsageError
 from fqtbench.exchange.export_onnx import export_onnx
 from fqtbench.exchange.npz import save_npz
 from fqtbench.exchange.onnx_file import require_onnx
@@ -143,6 +143,8 @@ def plan(
         output.print(f"{planned.name} on {planned.model.name}\n{table}\npicture: {path}\n", markup=False)
 
 
+app.command()(boards)
+app.command()(doctor)
 app.command()(datasets)
 app.command()(fetch)
 app.command()(kernels)
@@ -184,33 +186,6 @@ def export(
     output.print(
         f"{out}: {len(network.layers)} layers, {out.stat().st_size} bytes", markup=False, highlight=False
     )
-
-
-@app.command()
-def boards(bench: BenchOption = None, as_json: JsonOption = False) -> None:
-    """List the known boards, their models, and the attached probes."""
-    models = load_models()
-    instances = load_instances(models, bench)
-    try:
-        probes = attached_probes()
-    except ProbeError as error:
-        errors.print(f"fqtbench: {error}", markup=False)
-        probes = {}
-    if as_json:
-        print_json(
-            {
-                "probes": probes,
-                "models": {name: model.model_dump(mode="json") for name, model in models.items()},
-                "boards": {name: instance.model_dump(mode="json") for name, instance in instances.items()},
-            }
-        )
-        return
-    output.print(boards_table(models, instances))
-    for probe_id, description in probes.items():
-        users = ", ".join(name for name, instance in instances.items() if instance.probe == probe_id)
-        output.print(
-            f"attached: probe {probe_id}, {description}: {users or 'in no bench file'}", markup=False
-        )
 
 
 @app.command()

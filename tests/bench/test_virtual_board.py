@@ -234,7 +234,7 @@ def test_a_device_with_another_firmware(tmp_path: Path, suite: Path, board: dict
             pool.run([Task("flash", "nrf52840", FlashJob(elf=elf), DEADLINE_S)], lambda *_: None)
         bench = bench_file(tmp_path, probe=board["probe"], serial=other["serial"])
         done = _run(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk")
-    _assert_one_line(done, 3, "has build id .*, just flashed was ")
+    _assert_one_line(done, 3, "has build id .*, the one in its flash ")
 
 
 def test_a_device_that_resets_in_mid_run(tmp_path: Path, board: dict[str, Any]) -> None:

@@ -135,7 +135,16 @@ class RecoverJob(_Job):
     kind: Literal["recover"] = "recover"
 
 
-AnyJob = TrainJob | ProfileJob | FlashJob | ResetJob | RecoverJob
+class ExamineJob(_Job):
+    """Try the probe, then the line, and say what came of it. `program`: the firmware, if it isn't on the chip yet."""
+
+    kind: Literal["examine"] = "examine"
+    elf: Path
+    build_id: str
+    program: bool = False
+
+
+AnyJob = TrainJob | ProfileJob | FlashJob | ResetJob | RecoverJob | ExamineJob
 JOBS: TypeAdapter[AnyJob] = TypeAdapter(Annotated[AnyJob, Field(discriminator="kind")])
 
 

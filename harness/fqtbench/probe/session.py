@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
+from pyocd.board.board_ids import BOARD_ID_TO_INFO
 from pyocd.core import exceptions
 from pyocd.core.helpers import ConnectHelper
 from pyocd.core.session import Session
 from pyocd.core.target import Target
+from pyocd.probe.cmsis_dap_probe import CMSISDAPProbe
 
 from fqtbench.board import probe_key
 from fqtbench.errors import FlashError, FqtbenchError, LockedError, ProbeError, UsageError
@@ -63,6 +65,17 @@ def attached_probes() -> list[Any]:
     _quieten()
     with translated("(any)", "listing the probes"):
         return list(ConnectHelper.get_all_connected_probes(blocking=False, print_wait_message=False))
+
+
+def target_by_id(probe: Any) -> str | None:
+    """Return pyOCD's name of the chip on a probe's board, if its id begins with a board's, as a DAPLink's does.
+
+    Nothing is asked of the probe: somebody else may be working with it.
+    """
+    if not isinstance(probe, CMSISDAPProbe):
+        return None
+    info = BOARD_ID_TO_INFO.get(probe.board_id)
+    return None if info is None else info.target
 
 
 def open_session(setup: Setup, erase_if_locked: bool = False) -> Any:
