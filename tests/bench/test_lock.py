@@ -1,5 +1,7 @@
 """Promise: a probe is used by one process at a time, and free again when that dies, however it dies."""
 
+import getpass
+import os
 import signal
 import subprocess
 import sys
@@ -89,6 +91,31 @@ def test_who_waits_gets_the_probe_when_it_is_free(tmp_path: Path) -> None:
             pass
         assert len(told) == 1
         assert told[0].startswith(f"waiting 60 s for probe probe-1, in use by process {holder.pid} of ")
+
+
+def test_a_name_left_behind_that_can_not_be_removed_is_written_over_but_no_link_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder like /tmp, where another user's files stay."""
+    with ProbeLock("probe-1", "mine", tmp_path):
+        (file,) = tmp_path.glob("*.holder")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError
+
+    file.write_text("left behind")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with ProbeLock("probe-1", "mine", tmp_path):
+        assert probe_holder("probe-1", tmp_path) == Holder(os.getpid(), getpass.getuser(), "mine")
+
+    monkeypatch.undo()
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    file.unlink()
+    file.symlink_to(precious)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with ProbeLock("probe-1", "mine", tmp_path):
+        assert precious.read_text() == "precious"
 
 
 def test_waiting_has_an_end(tmp_path: Path) -> None:

@@ -103,12 +103,13 @@ class ProbeLock:
             self._holder.unlink(missing_ok=True)
         with suppress(OSError):
             # Another user's file, left by a kill, can't be removed here and must not be opened by O_CREAT
-            # (fs.protected_regular); it can be written to.
+            # (fs.protected_regular); it can be written to. Another user's link would lead to a file of ours.
             create = 0 if self._holder.exists() else os.O_CREAT
-            file = os.open(self._holder, os.O_WRONLY | os.O_TRUNC | create, _FILE_MODE)
-            with os.fdopen(file, "w") as stream:
+            flags = os.O_WRONLY | os.O_TRUNC | create | getattr(os, "O_NOFOLLOW", 0)
+            with os.fdopen(os.open(self._holder, flags, _FILE_MODE), "w") as stream:
+                if hasattr(os, "fchmod"):
+                    os.fchmod(stream.fileno(), _FILE_MODE)
                 stream.write(words)
-            self._holder.chmod(_FILE_MODE)
 
 
 def _files(probe_id: str, folder: Path) -> tuple[Path, Path]:
