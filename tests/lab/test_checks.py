@@ -162,7 +162,7 @@ def test_a_port_of_a_group_that_the_user_is_not_in(tree: Tree) -> None:
     (tree.root / "dev/bus/usb/001/005").chmod(0o666)
     finding = _only(desk(), tree.host(tree.ada()))
     assert finding.check == "permission"
-    assert finding.remedy == "`sudo adduser ada dialout`, then log out and in again"
+    assert finding.remedy == "`sudo usermod -aG dialout ada`, then log out and in again"
     tree.groups({"dialout": tree.gid}, dialout="bob,ada")
     assert "`newgrp dialout`" in _only(desk(), tree.host(tree.ada())).remedy
     assert _found(desk(), tree.host(tree.ada(tree.gid))) == {}

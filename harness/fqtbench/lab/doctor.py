@@ -94,7 +94,8 @@ def _finding(subject: Subject, event: dict[str, Any]) -> Finding:
         remedy = f"`fqtbench recover {name}` unlocks it by erasing all of it, then `fqtbench flash {name}`"
         return Finding("locked", Severity.ERROR, found.about, found.wrong, remedy)
     if (part, event["class"]) == ("line", "LinkError"):
-        wrong = "the firmware is on the chip and was started, but nobody answers on the line"
+        said = found.wrong.partition(". ")[0]
+        wrong = f"the firmware is on the chip and was started, but the line brings no answer ({said})"
         remedy = "is it this board's port, are TX and RX wired and not swapped, is nobody else talking on it?"
         return Finding("silent", Severity.ERROR, found.about, wrong, remedy)
     if "STLink firmware" in message:  # pyOCD's words; it has no class of its own for this

@@ -64,7 +64,7 @@ def check_line_permission(subject: Subject, host: Host) -> Finding | None:
         remedy = f"log out and in again, or `newgrp {group.name}`"
     else:
         wrong += f", which group {group.name} may"
-        remedy = f"`sudo adduser {name} {group.name}`, then log out and in again"
+        remedy = f"`sudo usermod -aG {group.name} {name}`, then log out and in again"
     return Finding("permission", Severity.ERROR, subject.about_line, wrong, remedy)
 
 
