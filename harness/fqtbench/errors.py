@@ -37,6 +37,10 @@ class ProbeError(BoardError):
     """The debug probe is missing, ambiguous, busy or lost."""
 
 
+class LockedError(ProbeError):
+    """The chip's access port protection keeps the debugger out; only erasing all of it opens it."""
+
+
 class FlashError(BoardError):
     """Programming or verifying failed; may be tried again."""
 
