@@ -10,7 +10,7 @@ from fqtbench.experiment.runner import Observer, Order, run_suite
 from fqtbench.profile.take import Request
 from fqtbench.regression.compare import compare
 from fqtbench.regression.confirm import confirm, to_repeat
-from fqtbench.regression.profiles import explain, first_profile, profilable
+from fqtbench.regression.profiles import baseline_profile, explain, profilable, take_current
 from fqtbench.regression.rules import Gate
 from fqtbench.regression.side import Side, load_side
 from fqtbench.regression.verdict import FAILURES, Comparison
@@ -74,10 +74,13 @@ def _repeat(
 def _profiled(
     order: Order, comparison: Comparison, baseline: Side, current: Side, tell: Callable[[str], None]
 ) -> Comparison:
+    """Profile the first run on each kind of board; the baseline's, where it lacks one, if something got worse."""
     for board in profilable(order.boards):
         tell(f"profiling the first run on {board.name}")
         request = Request(order.suite, board, order.models[board.model], dataset_root=order.dataset_root)
-        now, before = first_profile(request, baseline, current, tell)
+        now = take_current(request, current)
+        worse = any(finding.board_model == board.model for finding in comparison.having(*FAILURES))
+        before = baseline_profile(request, baseline, current, tell) if worse else None
         if before is not None:
             comparison = explain(comparison, current, before, now)
     return comparison

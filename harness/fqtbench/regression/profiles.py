@@ -5,7 +5,8 @@ board. Where a baseline has none, its firmware, which the results folder keeps, 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -43,23 +44,25 @@ def profile_path(folder: Path, board_model: str) -> Path:
     return folder / PROFILES / board_model
 
 
-def first_profile(
-    request: Request, baseline: Side, current: Side, tell: Callable[[str], None]
-) -> tuple[Profile, Profile | None]:
-    """Profile the suite's first run on one board, with today's firmware, and the baseline's if it has no profile.
+def take_current(request: Request, current: Side) -> Profile:
+    """Profile the suite's first run on one board, with today's firmware; raises BoardError and ResultError."""
+    profile, firmware = take_profile(request)
+    write_folder(profile, firmware, profile_path(current.folder, request.model.name))
+    return profile
 
-    Raises BoardError and ResultError; why there is none of the baseline's, it tells.
-    """
-    now, firmware = take_profile(request)
-    write_folder(now, firmware, profile_path(current.folder, request.model.name))
+
+def baseline_profile(
+    request: Request, baseline: Side, current: Side, tell: Callable[[str], None]
+) -> Profile | None:
+    """Return the baseline's profile, kept or taken anew; if there is none, it tells why."""
     kept = profile_path(baseline.folder, request.model.name)
-    if (kept / FILE_NAME).is_file():
-        return now, read_profile(kept)
     try:
-        return now, _profile_again(request, baseline, current)
+        if (kept / FILE_NAME).is_file():
+            return read_profile(kept)
+        return _profile_again(request, baseline, current)
     except (BoardError, ImageError, ResultError, UsageError) as error:
         tell(f"no profile of the baseline on {request.model.name}: {error}")
-        return now, None
+        return None
 
 
 def explain(comparison: Comparison, current: Side, before: Profile, now: Profile) -> Comparison:
@@ -69,8 +72,7 @@ def explain(comparison: Comparison, current: Side, before: Profile, now: Profile
     if unlike:
         note = f"profiles of {now.subject.board_model} differ in {', '.join(unlike)}; no layer is named"
         return comparison.model_copy(update={"notes": (*comparison.notes, note)})
-    found = changes(before, now)
-    findings = [_explained(finding, first, found) for finding in comparison.findings]
+    findings = [_explained(finding, first, before, now) for finding in comparison.findings]
     return comparison.model_copy(update={"findings": tuple(findings)})
 
 
@@ -104,7 +106,7 @@ def _first(side: Side, board_model: str) -> RunSide | None:
     return next((run for run in side.runs if run.board_model == board_model), None)
 
 
-def _explained(finding: Finding, first: RunSide | None, found: list[Change]) -> Finding:
+def _explained(finding: Finding, first: RunSide | None, before: Profile, now: Profile) -> Finding:
     slower = (
         finding.verdict in FAILURES and finding.about.source is Source.CYCLES and (finding.change or 0) > 0
     )
@@ -112,10 +114,31 @@ def _explained(finding: Finding, first: RunSide | None, found: list[Change]) -> 
         return finding
     phases = _LAYER_PHASES[finding.phase] if finding.phase else tuple(Phase)
     endings = tuple(f" {phase.title}" for phase in phases)
-    layers = [c for c in found if c.kind == "layer" and c.difference > 0 and c.name.endswith(endings)]
-    functions = [c for c in found if c.kind == "function" and c.difference > 0]
-    causes = [*map(_cause, layers[:_SHOWN]), *map(_cause, functions[:_SHOWN])]
+    layers = [c for c in changes(before, now) if c.kind == "layer" and c.name.endswith(endings)]
+    causes = [*_causes(layers), *_causes(_functions(before, now, phases))]
     return finding.model_copy(update={"causes": tuple(causes)})
+
+
+def _functions(before: Profile, now: Profile, phases: Iterable[Phase]) -> list[Change]:
+    """Return what functions themselves cost in these phases alone: waiting for a line is nobody's slow-down."""
+    old, new = (_own_cycles(profile, {phase.key for phase in phases}) for profile in (before, now))
+    names = dict.fromkeys([*old, *new])
+    found = [Change("function", name, "cycles", old.get(name), new.get(name)) for name in names]
+    return sorted(found, key=lambda change: (-change.difference, change.name))
+
+
+def _own_cycles(profile: Profile, phases: Container[str]) -> dict[str, float]:
+    """Return cycles a step by function."""
+    cycles: defaultdict[str, float] = defaultdict(float)
+    for stack in profile.stacks:
+        if stack.phase in phases:
+            cycles[stack.frames[-1]] += stack.cycles / profile.subject.steps
+    return cycles
+
+
+def _causes(found: Iterable[Change]) -> list[str]:
+    """Say what costs more, the largest first."""
+    return [_cause(change) for change in found if change.difference > 0][:_SHOWN]
 
 
 def _cause(change: Change) -> str:
