@@ -31,7 +31,7 @@ from fqtbench.regression.compare import compare as compare_sides
 from fqtbench.regression.gate import GateOrder, run_gate
 from fqtbench.regression.rules import Gate, load_gate
 from fqtbench.regression.side import load_side
-from fqtbench.regression.verdict import Comparison
+from fqtbench.regression.verdict import Comparison, Verdict
 from fqtbench.regression.words import headline, lines
 
 GATE_FILE: Final = Path("gate.toml")
@@ -178,12 +178,16 @@ def _conclude(comparison: Comparison, wanted: _Wanted) -> None:
         case 0:
             output.print(headline(comparison), markup=False, highlight=False)
         case 1:
-            raise RegressionError(
-                f"{headline(comparison)}; mend it, or accept it by `fqtbench baseline update {comparison.baseline} "
-                f"{comparison.current} --reason WHY`"
-            )
+            raise RegressionError(f"{headline(comparison)}; {_what_to_do(comparison)}")
         case _:
             raise UndecidedError(headline(comparison))
+
+
+def _what_to_do(comparison: Comparison) -> str:
+    if comparison.having(Verdict.IRREPRODUCIBLE):
+        return "what is exact must come out the same each time: find out why it does not, before all else"
+    accept = f"fqtbench baseline update {comparison.baseline} {comparison.current} --reason WHY"
+    return f"mend it, or accept it by `{accept}`"
 
 
 def _tell(text: str) -> None:

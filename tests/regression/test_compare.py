@@ -250,6 +250,17 @@ def test_too_few_replicates_are_undecided_and_said(tmp_path: Path) -> None:
     assert "5 and 5 runs are too few: a verdict needs 6 a side" in sentence(step)
 
 
+def test_runs_on_a_disturbed_line_do_not_count_and_that_is_said(noisy: Path, tmp_path: Path) -> None:
+    def edit(result: Result) -> None:
+        result["perturbed"] = result["identity"]["seed"] == 3
+
+    comparison = _compare(noisy, edited(noisy, tmp_path / "new", edit))
+    (step,) = [finding for finding in comparison.findings if finding.metric == "step_s"]
+    assert (step.verdict, step.n_runs) == (Verdict.UNDECIDED, (6, 5))
+    assert "1 runs left out, whose lines were disturbed" in step.reason
+    assert comparison.exit_code == 2
+
+
 def test_other_seeds_are_compared_unpaired(noisy: Path, tmp_path: Path) -> None:
     other = folders.record(tmp_path, "measured", sweep={"seed": [100 + seed for seed in SEEDS]})
     comparison = _compare(noisy, other)

@@ -57,7 +57,7 @@ class Sample:
                 [self._of(p.current) for p in paired_runs],
                 True,
             )
-        old, new = ([self._of(run) for run in runs if self._counts(run)] for runs in self.sides)
+        old, new = ([self._of(run) for run in runs if self.counts(run)] for runs in self.sides)
         return old, new, False
 
     @property
@@ -76,11 +76,12 @@ class Sample:
         """The metric of the baseline's first run: origin and kind."""
         return self.baseline[0].metrics[self.metric.name]
 
+    def counts(self, run: RunSide) -> bool:
+        """Whether a run says anything of the metric: a disturbed line changes its times."""
+        return self.metric.source is Source.COUNT or not run.facts.perturbed
+
     def _of(self, run: RunSide) -> float:
         return run.metrics[self.metric.name].value
-
-    def _counts(self, run: RunSide) -> bool:
-        return self.metric.source is Source.COUNT or not run.facts.perturbed
 
 
 def n_intervals(samples: Iterable[Sample]) -> int:
@@ -156,7 +157,7 @@ def judge_noisy(sample: Sample, rule: Rule, n: int) -> Finding:
         update={
             "verdict": noisy_verdict(interval, metric, rule.threshold),
             "interval": (math.expm1(interval.low), math.expm1(interval.high)),
-            "reason": how,
+            "reason": how + _left_out(sample),
         }
     )
 
@@ -231,8 +232,18 @@ def _phase(metric: Metric, pair: Pair) -> str | None:
 
 
 def _too_few(sample: Sample, n_old: int, n_new: int) -> str:
-    why = "its trained weights differ" if sample.facts.exact and sample.pairs else "it varies from run to run"
+    why = "it varies from run to run"
+    if not sample.pairs:
+        why = "no seed is on both sides"
+    elif sample.facts.exact:
+        why = "its trained weights differ"
     return (
         f"{why}, and {n_old} and {n_new} runs are too few: a verdict needs {MIN_REPLICATES} a side; "
-        "give the suite's sweep more seeds"
+        f"give the suite's sweep more seeds{_left_out(sample)}"
     )
+
+
+def _left_out(sample: Sample) -> str:
+    """Say how many runs don't count; a noisy result is never hidden."""
+    n = sum(not sample.counts(run) for side in sample.sides for run in side)
+    return f"; {n} runs left out, whose lines were disturbed" if n else ""
