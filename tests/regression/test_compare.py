@@ -268,6 +268,13 @@ def test_other_seeds_are_compared_unpaired(noisy: Path, tmp_path: Path) -> None:
     (step,) = [finding for finding in comparison.findings if finding.metric == "step_s"]
     assert (step.verdict, step.reason) == (Verdict.FINE, "seeds differ, so not paired (Welch)")
 
+    def last_board(result: Result) -> None:
+        if result["identity"]["seed"] == 105:
+            result["identity"]["board"]["clock_hz"] = 32_000_000
+
+    (found,) = _compare(noisy, edited(other, tmp_path / "last", last_board)).unusable
+    assert found.startswith("board.clock_hz: 64000000, now 32000000")
+
 
 def test_accuracy_is_noisy_where_the_weights_differ(baseline: Path, tmp_path: Path) -> None:
     """Another image trains other weights: two seeds say nothing of accuracy, and all of bytes."""

@@ -33,6 +33,14 @@ class _Group:
         found = {run.seed: run for run in self.current}
         return [Pair(run, found[run.seed]) for run in self.baseline if run.seed in found]
 
+    @property
+    def comparable(self) -> list[Pair]:
+        """Return pairs in which every run is compared with one of the other side, of its seed if there is one."""
+        paired = {pair.baseline.seed for pair in self.pairs}
+        old = [Pair(run, self.current[0]) for run in self.baseline if run.seed not in paired]
+        new = [Pair(self.baseline[0], run) for run in self.current if run.seed not in paired]
+        return [*self.pairs, *old, *new]
+
     def metrics(self) -> list[Metric]:
         """Return the metrics of the baseline's runs, in the order of the table."""
         present = {name for run in self.baseline for name in run.metrics}
@@ -46,8 +54,9 @@ def compare(baseline: Side, current: Side, gate: Gate) -> Comparison:
     if baseline.suite != current.suite:
         unusable.append(f"suite: {baseline.suite}, now {current.suite}")
     groups = _groups(baseline, current, unusable, notes)
-    unusable += _environment(groups)
-    usable = [group for group in groups if not _strange(group)]
+    strange = [[(pair, differences(pair.baseline, pair.current)) for pair in g.comparable] for g in groups]
+    unusable += _listed(item for items in strange for item in items)
+    usable = [g for g, items in zip(groups, strange, strict=True) if not any(found for _, found in items)]
     return Comparison(
         suite=baseline.suite,
         baseline=str(baseline.folder),
@@ -84,32 +93,23 @@ def _by_group(side: Side) -> dict[tuple[str, bytes], list[RunSide]]:
     return groups
 
 
-def _comparable(group: _Group) -> list[Pair]:
-    return group.pairs or [Pair(group.baseline[0], group.current[0])]
-
-
-def _strange(group: _Group) -> bool:
-    return any(differences(pair.baseline, pair.current) for pair in _comparable(group))
-
-
-def _environment(groups: Iterable[_Group]) -> Iterator[str]:
+def _listed(strange: Iterable[tuple[Pair, dict[str, str]]]) -> Iterator[str]:
     """Say what differs of the environment, once for all the runs that it differs for."""
-    found: dict[str, str] = {}
-    runs: dict[str, list[str]] = defaultdict(list)
-    for group in groups:
-        for pair in _comparable(group):
-            for key, text in differences(pair.baseline, pair.current).items():
-                found.setdefault(key, text)
-                runs[key].append(_place(pair.baseline))
-    for key, text in found.items():
-        more = f" and {len(runs[key]) - 1} more" if len(runs[key]) > 1 else ""
-        yield f"{text} ({runs[key][0]}{more})"
+    said: dict[str, str] = {}
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for pair, found in strange:
+        for key, text in found.items():
+            said.setdefault(key, text)
+            places[key].append(_place(pair.baseline))
+    for key, text in said.items():
+        more = f" and {len(places[key]) - 1} more" if len(places[key]) > 1 else ""
+        yield f"{text} ({places[key][0]}{more})"
 
 
 def _subject(groups: Iterable[_Group]) -> Iterator[str]:
     seen = set()
     for group in groups:
-        for pair in _comparable(group):
+        for pair in group.comparable:
             old, new = subject(pair.baseline), subject(pair.current)
             for key in old:
                 text = f"{key} on {pair.baseline.board_model}: {old[key]}, now {new[key]}"
@@ -130,8 +130,8 @@ def _judge(groups: Iterable[_Group], gate: Gate, suite: str) -> Iterator[Finding
             elif _exact(group, metric.name):
                 later += [judge_exact(pair, metric, rule) for pair in group.pairs]
             elif _present(group, metric.name):
-                pairs = [p for p in group.pairs if metric.name in p.baseline.metrics]
-                later.append((Sample(group.name, metric, group.baseline, group.current, tuple(pairs)), rule))
+                pairs = tuple(group.pairs)
+                later.append((Sample(group.name, metric, group.baseline, group.current, pairs), rule))
             else:
                 run = next(run for run in group.baseline if metric.name in run.metrics)
                 later.append(unjudged(group.name, metric, run, Verdict.UNDECIDED, _MISSING))
