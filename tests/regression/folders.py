@@ -31,12 +31,12 @@ def record(folder: Path, cycles: Origin = "modelled", **changes: Any) -> Path:
 
 
 def edited(
-    source: Path, target: Path, edit: Callable[[Result], None], *, other_weights: bool = False
+    source: Path,
+    target: Path,
+    edit: Callable[[Result], None],
+    epochs: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> Path:
-    """Copy a results folder, each result changed by `edit`, as if it had been recorded so; returns `target`.
-
-    `other_weights`: the boards reported other checksums of what they trained.
-    """
+    """Copy a results folder as if it had been recorded with other results, and tables of epochs; returns `target`."""
     suite = suite_entry(source)
     with Store(target, suite["name"], suite["sha256"], resume=False) as store:
         for run in committed_runs(source):
@@ -44,17 +44,16 @@ def edited(
             edit(result)
             result["run_id"] = hashlib.sha256(canonical_json(result["identity"])).hexdigest()
             files = run.files | {RESULT: json.dumps(result).encode()}
-            if other_weights:
-                files[EPOCHS] = _other_checksums(run.files[EPOCHS])
+            if epochs is not None:
+                files[EPOCHS] = _parquet(epochs(pd.read_parquet(io.BytesIO(run.files[EPOCHS]))))
             store.record(result["run_id"], files, run.facts)
             store.write("manifest.json", json.dumps({"runs": []}).encode())
     return target
 
 
-def _other_checksums(table: bytes) -> bytes:
-    epochs = pd.read_parquet(io.BytesIO(table))
+def _parquet(table: pd.DataFrame) -> bytes:
     file = io.BytesIO()
-    epochs.assign(checksum=epochs.checksum ^ 1).to_parquet(file, index=False)
+    table.to_parquet(file, index=False)
     return file.getvalue()
 
 

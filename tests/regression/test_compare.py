@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fqtbench.errors import ResultError
@@ -278,7 +279,10 @@ def test_other_seeds_are_compared_unpaired(noisy: Path, tmp_path: Path) -> None:
 
 def test_accuracy_is_noisy_where_the_weights_differ(baseline: Path, tmp_path: Path) -> None:
     """Another image trains other weights: two seeds say nothing of accuracy, and all of bytes."""
-    comparison = _compare(baseline, edited(baseline, tmp_path / "new", other_firmware, other_weights=True))
+    current = edited(
+        baseline, tmp_path / "new", other_firmware, lambda epochs: epochs.assign(checksum=epochs.checksum ^ 1)
+    )
+    comparison = _compare(baseline, current)
     assert {f.metric for f in comparison.having(Verdict.UNDECIDED)} == {
         "test_accuracy",
         "test_loss",
@@ -317,3 +321,19 @@ def test_a_result_that_makes_no_sense_is_one_line(
         load_side(copy)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        lambda table: table.drop(columns="checksum"),
+        lambda table: table.iloc[:0],
+        lambda table: table.assign(checksum="crc"),
+        lambda table: table.assign(energy_forward_j="much"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_one_line(
+    baseline: Path, tmp_path: Path, epochs: Callable[[pd.DataFrame], pd.DataFrame]
+) -> None:
+    with pytest.raises(ResultError, match="no table of epochs; record the run anew"):
+        load_side(edited(baseline, tmp_path / "new", other_firmware, epochs))

@@ -1,6 +1,7 @@
 """Promise: noise raises no alarm, a shift beyond the threshold is found, and the order of runs does not matter."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fqtbench.errors import UsageError
 from fqtbench.experiment.metrics import BY_NAME
 from fqtbench.regression.judge import noisy_verdict
 from fqtbench.regression.noise import CONFIDENCE, MIN_REPLICATES, Interval, corrected, paired, welch
@@ -109,3 +111,9 @@ def test_welch_s_interval_is_scipy_s() -> None:
     expected = stats.ttest_ind(np.log(new), np.log(old), equal_var=False).confidence_interval(0.99)
     found = welch(old, new, 0.99)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_without_scipy_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    with pytest.raises(UsageError, match=r"pip install 'fqtbench\[gate\]'"):
+        paired([1.0, 1.0], [1.0, 2.0], CONFIDENCE)

@@ -6,12 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from fqtbench.errors import ResultError
 from fqtbench.experiment.committed import CommittedRun, committed_runs
 from fqtbench.experiment.metrics import BY_NAME, MetricValue
-from fqtbench.experiment.record import PHASES, RESULT
+from fqtbench.experiment.record import EPOCHS, PHASES, RESULT
 from fqtbench.experiment.results import RunResult, load_results
 from fqtbench.experiment.spec import canonical_json
 
@@ -107,9 +108,10 @@ class RunSide:
         if metric == "step_s":
             parts = {phase: self.metrics.get(f"{phase}_s") for phase in PHASES}
             return {phase: value.value for phase, value in parts.items() if value is not None}
-        if metric in ("step_j", "training_j") and f"energy_{PHASES[0]}_j" in epochs:
+        columns = {phase: f"energy_{phase}_j" for phase in PHASES}
+        if metric in ("step_j", "training_j") and all(name in epochs for name in columns.values()):
             rows = epochs if metric == "training_j" else epochs.iloc[-1:]
-            return {phase: float(rows[f"energy_{phase}_j"].sum()) for phase in PHASES}
+            return {phase: float(rows[name].sum()) for phase, name in columns.items()}
         return {}
 
 
@@ -133,6 +135,7 @@ def load_side(folder: Path) -> Side:
     runs = tuple(RunSide(described[run.description["run_id"]], run) for run in results.runs)
     seen = set()
     for run in runs:
+        _check_epochs(run)
         if (run.group, run.seed) in seen:
             raise ResultError(f"{folder}: {run.facts.label} is there twice; record the suite anew")
         seen.add((run.group, run.seed))
@@ -154,6 +157,19 @@ def _describe(folder: Path, run: CommittedRun) -> Description:
     if found.run_id != run.run_id:
         raise ResultError(f"{where}: it is of run {found.run_id[:12]}; record the run anew")
     return found
+
+
+def _check_epochs(run: RunSide) -> None:
+    """Raise ResultError unless the table of epochs says what was trained; every other column may be missing."""
+    epochs = run.result.epochs
+    energies = [epochs[name] for name in epochs.columns if str(name).startswith("energy_")]
+    if (
+        epochs.empty
+        or "checksum" not in epochs
+        or not is_integer_dtype(epochs["checksum"])
+        or not all(is_numeric_dtype(column) for column in energies)
+    ):
+        raise ResultError(f"{run.result.folder / EPOCHS}: no table of epochs; record the run anew")
 
 
 def _check_metric(name: str, fields: dict[str, Any]) -> None:
