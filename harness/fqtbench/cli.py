@@ -37,6 +37,7 @@ from fqtbench.cli_options import (
     print_json,
 )
 from fqtbench.cli_profile import profile, profile_diff
+from fqtbench.cli_regression import baseline_commands, compare, gate
 from fqtbench.cli_reproduce import reproduce
 from fqtbench.console import Progress, summary
 from fqtbench.errors import BoardError, FqtbenchError, ResultError, UsageError
@@ -151,6 +152,9 @@ app.command()(kernels)
 app.command()(profile)
 app.command(name="profile-diff")(profile_diff)
 app.command()(reproduce)
+app.command()(compare)
+app.command()(gate)
+app.add_typer(baseline_commands, name="baseline")
 
 
 @app.command()

@@ -27,6 +27,18 @@ class ResultError(FqtbenchError):
     """A results folder can't be read, written or continued."""
 
 
+class RegressionError(FqtbenchError):
+    """What was measured is worse than its baseline allows, or differs when it is repeated."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UndecidedError(FqtbenchError):
+    """Results can't be compared, or say too little for a verdict: more or other runs are needed."""
+
+    exit_code: ClassVar[int] = 2
+
+
 class BoardError(FqtbenchError):
     """Something on the bench is wrong: whoever has hands on the board must act."""
 
