@@ -63,6 +63,14 @@ BAD = {
     "recover without consent": (("recover", "virtual-nrf52840"), USAGE, "erases the whole chip; say --yes"),
     "kernels of an unknown board": (("kernels", "--board", "nrf5284"), USAGE, "did you mean nrf52840?"),
     "kernels of a board without a core": (("kernels", "--board", "host"), USAGE, "has no Cortex-M core"),
+    "doctor of an unknown board": (("doctor", "virtual-nrf5284"), USAGE, "did you mean virtual-nrf52840?"),
+    "an inventory's file without an inventory": (("boards", "--out", "x.toml"), USAGE, "go with --suggest"),
+    "an inventory as JSON": (("boards", "--suggest", "--json"), USAGE, "leave out one of"),
+    "an inventory into nowhere": (
+        ("boards", "--suggest", "--out", "no/where.toml"),
+        USAGE,
+        "--out no/where.toml: can't be written",
+    ),
     "report of nothing": (("report", "."), RESULT, "no results folder"),
     "unknown virtual chip": (("virtual", "nrf5284"), USAGE, "did you mean nrf52840?"),
 }

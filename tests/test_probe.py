@@ -10,15 +10,17 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyocd.core.helpers import ConnectHelper
+from pyocd.probe.cmsis_dap_probe import CMSISDAPProbe
 
 from fqtbench.errors import FlashError, FqtbenchError, ImageError, ProbeError, UsageError
-from fqtbench.probe import FlashReport, Probe, ProbeInfo, Segment, elf_segments, list_probes
+from fqtbench.probe import FlashReport, Probe, ProbeInfo, Segment, elf_segments, list_probes, unknown_targets
 from fqtbench.virtual.probe_server import ProbeServer
 from tests.virtual.fake_target import PAGE_BYTES, RAM_START, FakeTarget, serving
 
@@ -367,6 +369,27 @@ class TestUsb:
     def test_listing(self, attached: list[Any]) -> None:
         attached += [_UsbProbe("22"), _UsbProbe("11")]
         assert list_probes() == [ProbeInfo("11", "J-Link 11"), ProbeInfo("22", "J-Link 22")]
+
+    def test_two_probes_with_one_id_are_both_listed(self, attached: list[Any]) -> None:
+        attached += [_UsbProbe("11"), _UsbProbe("11")]
+        assert len(list_probes()) == 2
+
+    @pytest.mark.parametrize(
+        ("vidpid", "target"), [((0x0D28, 0x0204), "mimxrt1060"), ((0x1366, 0x1051), None)]
+    )
+    def test_a_daplinks_id_begins_with_its_boards(
+        self, attached: list[Any], vidpid: tuple[int, int], target: str | None
+    ) -> None:
+        """Nothing is asked of the probe, which is not opened."""
+        link = SimpleNamespace(
+            vidpid=vidpid, get_unique_id=lambda: "0229000012345678", vendor_name="Arm", product_name="DAPLink"
+        )
+        attached.append(CMSISDAPProbe(link))
+        assert list_probes() == [ProbeInfo("0229000012345678", "Arm DAPLink", target)]
+
+
+def test_targets_that_pyocd_does_not_know() -> None:
+    assert unknown_targets(["nrf52840", "no_such_chip", "rp2040_core0"]) == ["no_such_chip"]
 
 
 def _elf(segments: list[tuple[int, int, bytes]], machine: int = 40, kind: int = 2, bits: int = 1) -> bytes:

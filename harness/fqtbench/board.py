@@ -7,12 +7,13 @@ model whose link is a library has no address: ``host`` comes with the package, a
 one more run at a time.
 """
 
+import re
 import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fqtbench.errors import UsageError
 from fqtbench.paths import share
@@ -22,7 +23,20 @@ BENCH_FILE: Final = Path("bench.toml")
 Origin = Literal["measured", "modelled", "published"]
 Address = Annotated[int, Field(ge=0, lt=2**32)]
 Bytes = Annotated[int, Field(ge=1, lt=2**32)]
+USB_SERIAL: Final = re.compile(r"([0-9A-Fa-f]{4}):([0-9A-Fa-f]{4}):(\S(?:.*?\S)?)(?:-if([0-9a-f]{2}))?")
+"""A serial port by its USB identity: vid:pid:serial, and where a device has several ports, -if and the interface, as
+udev writes it. A serial number may contain colons."""
+_MEANT_AS_USB: Final = re.compile(r"(0x)?[0-9A-Fa-f]{1,4}:(0x)?[0-9A-Fa-f]{1,4}(:.*)?")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+def _check_serial(serial: str) -> str:
+    if _MEANT_AS_USB.fullmatch(serial) and not USB_SERIAL.fullmatch(serial):
+        raise ValueError(
+            f"{serial} is no USB identity; write vid:pid:serial, vid and pid with four hexadecimal digits each, "
+            "e.g. 0403:6001:A50285BI"
+        )
+    return serial
 
 
 class _Strict(BaseModel):
@@ -103,7 +117,10 @@ class BoardModel(_Strict):
 
 
 class BoardInstance(_Strict):
-    """One board. `cycles` says where its cycle counts come from; what a launched command prints overrides it.
+    """One board. `probe` is a probe's whole id, `serial` a path, a URL of pyserial's or a USB identity (`USB_SERIAL`),
+    `power` a monitor's URL, ``<kind>:<address>``.
+
+    `cycles` says where its cycle counts come from; what a launched command prints overrides it.
 
     `profiler`: whether its launched command prints the address of one, which counts what the firmware executes.
     """
@@ -111,9 +128,9 @@ class BoardInstance(_Strict):
     name: Name
     model: Name
     launch: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    probe: str | None = None
-    serial: str | None = None
-    power: str = "modelled:"
+    probe: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    serial: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_check_serial)] | None = None
+    power: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:\S*$", max_length=1024)] = "modelled:"
     cycles: Origin = "measured"
     profiler: bool = False
 
@@ -143,12 +160,7 @@ def load_model(path: Path) -> BoardModel:
 
 def load_instances(models: dict[str, BoardModel], bench: Path | None = None) -> dict[str, BoardInstance]:
     """Return the known boards by name: virtual ones, the host, and those of `bench` (else bench.toml, if it exists)."""
-    known = {
-        instance.name: instance
-        for model in models.values()
-        if model.virtual or model.link == "library"
-        for instance in [_embedded(model)]
-    }
+    known = embedded_instances(models)
     if bench is None and not BENCH_FILE.exists():
         return known
     path = bench or BENCH_FILE
@@ -172,11 +184,34 @@ def load_instances(models: dict[str, BoardModel], bench: Path | None = None) -> 
     return known | {instance.name: instance for instance in described}
 
 
+def described_instances(
+    models: dict[str, BoardModel], instances: dict[str, BoardInstance]
+) -> dict[str, BoardInstance]:
+    """Return those of `instances` that a bench file describes, and that did not come with the package."""
+    embedded = embedded_instances(models)
+    return {name: instance for name, instance in instances.items() if embedded.get(name) != instance}
+
+
+def embedded_instances(models: dict[str, BoardModel]) -> dict[str, BoardInstance]:
+    """Return the boards that come with the package: virtual ones, and the host."""
+    return {
+        instance.name: instance
+        for model in models.values()
+        if model.virtual or model.link == "library"
+        for instance in [_embedded(model)]
+    }
+
+
 def find_instance(name: str, instances: dict[str, BoardInstance]) -> BoardInstance:
     """Return the board called `name`; UsageError with the nearest name if there is none."""
     if name not in instances:
         raise UsageError(f"unknown board {name}{nearest(name, instances)}")
     return instances[name]
+
+
+def probe_key(probe_id: str) -> str:
+    """Return what two ways to write one probe's id have in common: a J-Link's may have leading zeros or not."""
+    return probe_id.lstrip("0") if probe_id.isdecimal() and probe_id.isascii() else probe_id.casefold()
 
 
 def _embedded(model: BoardModel) -> BoardInstance:

@@ -15,11 +15,12 @@ from rich.table import Table
 import fqtbench
 from fqtbench.bench.firmware import load_firmware
 from fqtbench.bench.job import AnyJob, Charge, FlashJob, RecoverJob, ResetJob
+from fqtbench.bench.lock import PATIENCE_S
 from fqtbench.bench.pool import Pool, Task
-from fqtbench.bench.probes import attached_probes
 from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
 from fqtbench.cli_datasets import datasets, fetch
 from fqtbench.cli_kernels import kernels
+from fqtbench.cli_lab import boards, doctor
 from fqtbench.cli_options import (
     BenchOption,
     BoardOption,
@@ -28,6 +29,7 @@ from fqtbench.cli_options import (
     ResumeOption,
     RootOption,
     SuiteArgument,
+    WaitOption,
     boards_of,
     errors,
     interruptible,
@@ -35,9 +37,10 @@ from fqtbench.cli_options import (
     print_json,
 )
 from fqtbench.cli_profile import profile, profile_diff
+from fqtbench.cli_regression import baseline_commands, compare, gate
 from fqtbench.cli_reproduce import reproduce
-from fqtbench.console import Progress, boards_table, summary
-from fqtbench.errors import BoardError, FqtbenchError, ProbeError, ResultError, UsageError
+from fqtbench.console import Progress, summary
+from fqtbench.errors import BoardError, FqtbenchError, ResultError, UsageError
 from fqtbench.exchange.export_onnx import export_onnx
 from fqtbench.exchange.npz import save_npz
 from fqtbench.exchange.onnx_file import require_onnx
@@ -94,6 +97,7 @@ def run(
     board: BoardOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
+    wait: WaitOption = PATIENCE_S,
     dataset_root: RootOption = None,
     bench: BenchOption = None,
     as_json: JsonOption = False,
@@ -103,7 +107,7 @@ def run(
     models = load_models()
     boards = boards_of(read, board, load_instances(models, bench))
     folder = out or Path("out") / read.spec.name
-    order = Order(read, boards, models, folder, resume, dataset_root)
+    order = Order(read, boards, models, folder, resume, dataset_root, wait)
     with interruptible(f"interrupted; what was recorded in {folder} is safe, go on by --resume"):
         try:
             with Progress(errors, quiet=as_json) as progress:
@@ -140,12 +144,17 @@ def plan(
         output.print(f"{planned.name} on {planned.model.name}\n{table}\npicture: {path}\n", markup=False)
 
 
+app.command()(boards)
+app.command()(doctor)
 app.command()(datasets)
 app.command()(fetch)
 app.command()(kernels)
 app.command()(profile)
 app.command(name="profile-diff")(profile_diff)
 app.command()(reproduce)
+app.command()(compare)
+app.command()(gate)
+app.add_typer(baseline_commands, name="baseline")
 
 
 @app.command()
@@ -181,33 +190,6 @@ def export(
     output.print(
         f"{out}: {len(network.layers)} layers, {out.stat().st_size} bytes", markup=False, highlight=False
     )
-
-
-@app.command()
-def boards(bench: BenchOption = None, as_json: JsonOption = False) -> None:
-    """List the known boards, their models, and the attached probes."""
-    models = load_models()
-    instances = load_instances(models, bench)
-    try:
-        probes = attached_probes()
-    except ProbeError as error:
-        errors.print(f"fqtbench: {error}", markup=False)
-        probes = {}
-    if as_json:
-        print_json(
-            {
-                "probes": probes,
-                "models": {name: model.model_dump(mode="json") for name, model in models.items()},
-                "boards": {name: instance.model_dump(mode="json") for name, instance in instances.items()},
-            }
-        )
-        return
-    output.print(boards_table(models, instances))
-    for probe_id, description in probes.items():
-        users = ", ".join(name for name, instance in instances.items() if instance.probe == probe_id)
-        output.print(
-            f"attached: probe {probe_id}, {description}: {users or 'in no bench file'}", markup=False
-        )
 
 
 @app.command()

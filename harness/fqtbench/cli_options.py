@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 from rich.console import Console
 
+from fqtbench.bench.job import MAX_PATIENCE_S
 from fqtbench.board import BoardInstance, find_instance
 from fqtbench.errors import FqtbenchError, UsageError
 from fqtbench.experiment.spec import Suite
@@ -29,6 +30,12 @@ BoardOption = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder [default: out/<suite name>]")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a results folder.")]
+WaitOption = Annotated[
+    float,
+    typer.Option(
+        "--wait", min=0, max=MAX_PATIENCE_S, help="Wait so many seconds for a board that somebody else uses."
+    ),
+]
 RootOption = Annotated[
     Path | None, typer.Option("--dataset-root", help="Folder of a dataset that isn't shipped.")
 ]

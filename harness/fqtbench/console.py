@@ -1,6 +1,5 @@
 """What a person sees in the terminal: progress while a suite runs, tables when it is done."""
 
-from pathlib import Path
 from typing import Any, Final, Self
 
 from rich import box
@@ -16,7 +15,6 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from fqtbench.board import BoardInstance, BoardModel
 from fqtbench.experiment.metrics import BY_NAME, show, show_number, show_uncertainty
 from fqtbench.experiment.plan import Run
 from fqtbench.experiment.results import RunResult, SuiteResults
@@ -94,6 +92,8 @@ class Progress:
                 self._bars.update(
                     bar, description=f"{run.label} · {board} · {what}, epoch {event['epoch'] + 1}"
                 )
+            case "waiting":
+                self._say(f"{board}: {event['text']}")
             case "stage":
                 self._bars.update(bar, description=f"{run.label} · {board} · {event['text']}")
             case "epoch":
@@ -148,33 +148,6 @@ def summary(results: SuiteResults) -> Table:
     for run in results.runs:
         table.add_row(run.label, *(_short_cell(run, name) for name in names))
     return table
-
-
-def boards_table(models: dict[str, BoardModel], instances: dict[str, BoardInstance]) -> Table:
-    """Return the table of known boards."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("board", no_wrap=True)
-    table.add_column("model")
-    table.add_column("where", overflow="fold")
-    for instance in instances.values():
-        model = models[instance.model]
-        table.add_row(instance.name, _describe(model), _where(instance))
-    return table
-
-
-def _where(instance: BoardInstance) -> str:
-    if instance.launch:
-        return f"launches {Path(instance.launch[0]).name} {' '.join(instance.launch[1:])}"
-    if instance.probe is None:
-        return "here"
-    return f"probe {instance.probe}, serial {instance.serial}"
-
-
-def _describe(model: BoardModel) -> str:
-    if model.clock_hz is None:
-        return f"{model.title}: the training engine as a library, no latency or energy"
-    memory = f"{model.memory.flash_bytes // 1024} KB flash, {model.memory.ram_bytes // 1024} KB RAM"
-    return f"{model.title}: {model.core}, {model.clock_hz / 1e6:g} MHz, {memory}"
 
 
 def _cell(run: RunResult, name: str) -> str:

@@ -27,6 +27,18 @@ class ResultError(FqtbenchError):
     """A results folder can't be read, written or continued."""
 
 
+class RegressionError(FqtbenchError):
+    """What was measured is worse than its baseline allows, or differs when it is repeated."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UndecidedError(FqtbenchError):
+    """Results can't be compared, or say too little for a verdict: more or other runs are needed."""
+
+    exit_code: ClassVar[int] = 2
+
+
 class BoardError(FqtbenchError):
     """Something on the bench is wrong: whoever has hands on the board must act."""
 
@@ -35,6 +47,10 @@ class BoardError(FqtbenchError):
 
 class ProbeError(BoardError):
     """The debug probe is missing, ambiguous, busy or lost."""
+
+
+class LockedError(ProbeError):
+    """The chip's access port protection keeps the debugger out; only erasing all of it opens it."""
 
 
 class FlashError(BoardError):

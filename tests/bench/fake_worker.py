@@ -1,6 +1,7 @@
 """A worker of the pool that does what its job's image path says: sleep, die, fail, or succeed. For tests of the pool.
 
-The name of the `image` file is the script: ``ok``, ``silent`` (never answers), ``deaf`` (nor ends when its input
+The name of the `image` file is the script: ``ok``, ``silent`` (never answers), ``attached`` (has its
+board, then never answers), ``deaf`` (nor ends when its input
 closes), ``crash``, ``garbage``, ``link`` (LinkError each time), ``link-once`` (the first time, remembered in a file
 beside it), ``device`` (DeviceError), ``usage`` (UsageError), ``lost-B`` (ProbeError on board B, done on every other
 one), ``after`` (done when the test has put a file ``failed`` beside it).
@@ -30,6 +31,8 @@ def do(script: Path, board: str) -> None:
     match script.name:
         case "silent":
             return
+        case "attached":
+            emit(event="attached")
         case "deaf":
             signal.pause()
         case "crash":

@@ -18,14 +18,15 @@ DEADLINE_S = 60.0
 Events = list[tuple[str, str, dict[str, Any]]]
 
 
-def _pool(n_boards: int = 1, *more: str) -> Pool:
+def _pool(n_boards: int = 1, *more: str, patience_s: float = 0) -> Pool:
     """Return a pool of nRF52840s and of one board of each other model, all numbered."""
     models = load_models()
     boards = [
         BoardInstance(name=f"board-{i}", model=model, probe=str(i), serial="x")
         for i, model in enumerate(["nrf52840"] * n_boards + list(more))
     ]
-    return Pool([Charge(instance=board, model=models[board.model]) for board in boards], WORKER)
+    charges = [Charge(instance=b, model=models[b.model], patience_s=patience_s) for b in boards]
+    return Pool(charges, WORKER)
 
 
 def _task(
@@ -79,6 +80,20 @@ def test_a_worker_that_is_late_is_ended(tmp_path: Path, script: str) -> None:
     assert "run 1 on board board-0: not done within its deadline of 2 s" in str(error)
     assert time.monotonic() - began_s < DEADLINE_S
     _assert_gone(events)
+
+
+def test_a_deadline_begins_when_the_worker_has_its_board(tmp_path: Path) -> None:
+    """What it may wait for the board, here longer than the test, comes before that and is no part of it."""
+    events, error = _failing(_pool(patience_s=1000), _task(tmp_path, "attached", deadline_s=2.0))
+    assert "not done within its deadline of 2 s" in str(error)
+    _assert_gone(events)
+
+
+def test_a_worker_that_waits_for_its_board_is_not_late(tmp_path: Path) -> None:
+    """Its patience ends, not its deadline, which is over from the start."""
+    began_s = time.monotonic()
+    _failing(_pool(patience_s=2), _task(tmp_path, "silent", deadline_s=0))
+    assert time.monotonic() - began_s >= 2
 
 
 def test_a_worker_that_dies_is_reported_with_its_last_words(tmp_path: Path) -> None:

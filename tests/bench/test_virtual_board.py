@@ -130,6 +130,22 @@ def test_a_locked_board_stops_no_other_one(tmp_path: Path, suite: Path, board: d
     assert run.description["board"]["name"] == "host"
 
 
+def test_a_run_waits_for_a_board_that_is_in_use(tmp_path: Path, suite: Path, board: dict[str, Any]) -> None:
+    """It says for whom, and goes on when the probe is free."""
+    bench = bench_file(tmp_path, probe=board["probe"], serial=board["serial"], model="nrf52840")
+    options = ("--bench", str(bench), "--board", "desk", "--wait", str(DEADLINE_S))
+    with ProbeLock(board["probe"], "theirs"):
+        process = subprocess.Popen(
+            _command(suite, tmp_path / "out", *options), stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        waiting = f"desk: waiting {DEADLINE_S} s for probe {board['probe']}, in use by process {os.getpid()} "
+        assert any(line.startswith(waiting) for line in process.stderr)
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, errors
+    assert len(load_results(tmp_path / "out").runs) == 1
+
+
 def test_a_kill_leaves_no_process_and_resume_completes(tmp_path: Path, suite: Path) -> None:
     marker = uuid.uuid4().hex
     process = subprocess.Popen(
@@ -218,7 +234,7 @@ def test_a_device_with_another_firmware(tmp_path: Path, suite: Path, board: dict
             pool.run([Task("flash", "nrf52840", FlashJob(elf=elf), DEADLINE_S)], lambda *_: None)
         bench = bench_file(tmp_path, probe=board["probe"], serial=other["serial"])
         done = _run(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk")
-    _assert_one_line(done, 3, "has build id .*, just flashed was ")
+    _assert_one_line(done, 3, "has build id .*, the one in its flash ")
 
 
 def test_a_device_that_resets_in_mid_run(tmp_path: Path, board: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from fqtbench.bench.job import TrainJob
+from fqtbench.bench.job import ExamineJob, TrainJob
 from fqtbench.bench.profiler import Profiler
 from fqtbench.power import Monitor
 from fqtbench.wire import ArenaUse, Checksum, Evaluated, Step
@@ -68,6 +68,14 @@ class BoardAccess(Protocol):
 
     def recover(self) -> None:
         """Erase the whole chip."""
+        ...
+
+    def examine(self, job: ExamineJob) -> None:
+        """Try what a run needs; each part leaves an event ``tried``, also one that fails.
+
+        Such an event has `part` (``probe``, ``firmware``, ``port``, ``line``) and, for one that fails, `class` and
+        `message`.
+        """
         ...
 
     def monitor(self) -> Monitor | None:

@@ -1,16 +1,19 @@
 """What a worker is told to do; JSON on its standard input, one job a line."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from fqtbench import datasets
+from fqtbench.bench.lock import PATIENCE_S
 from fqtbench.board import BoardInstance, BoardModel
 from fqtbench.datasets import Dataset, Options, transform
 from fqtbench.datasets.options import TRANSFORMS
+
+MAX_PATIENCE_S: Final = 7 * 24 * 3600.0
 
 
 class _Job(BaseModel):
@@ -18,10 +21,14 @@ class _Job(BaseModel):
 
 
 class Charge(_Job):
-    """The first line that a worker reads: the board that it is in charge of."""
+    """The first line that a worker reads: the board that it is in charge of.
+
+    `patience_s`: how long it waits for a probe that somebody else holds.
+    """
 
     instance: BoardInstance
     model: BoardModel
+    patience_s: Annotated[float, Field(ge=0, le=MAX_PATIENCE_S)] = PATIENCE_S
 
 
 class DatasetRef(Options):
@@ -128,7 +135,16 @@ class RecoverJob(_Job):
     kind: Literal["recover"] = "recover"
 
 
-AnyJob = TrainJob | ProfileJob | FlashJob | ResetJob | RecoverJob
+class ExamineJob(_Job):
+    """Try the probe, then the line, and say what came of it. `program`: the firmware, if it isn't on the chip yet."""
+
+    kind: Literal["examine"] = "examine"
+    elf: Path
+    build_id: str
+    program: bool = False
+
+
+AnyJob = TrainJob | ProfileJob | FlashJob | ResetJob | RecoverJob | ExamineJob
 JOBS: TypeAdapter[AnyJob] = TypeAdapter(Annotated[AnyJob, Field(discriminator="kind")])
 
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from fqtbench.bench.access import Emit, Event
-from fqtbench.bench.job import Charge, TrainJob
+from fqtbench.bench.job import Charge, ExamineJob, TrainJob
 from fqtbench.bench.profiler import Profiler
 from fqtbench.errors import UsageError
 from fqtbench.host import LibraryDevice
@@ -36,6 +36,9 @@ class LibraryAccess:
     def recover(self) -> None:
         """Refuse: no flash, no lock."""
         raise UsageError(f"board {self._board}: there is no chip to recover")
+
+    def examine(self, job: ExamineJob) -> None:
+        """Nothing to try: the engine was built before the job was written."""
 
     def monitor(self) -> None:
         """Return None: the computer's power says nothing of a chip's."""

@@ -53,6 +53,7 @@ class _Worker:
         self.charge = charge
         self.task: Task | None = None
         self.late_at_s = 0.0
+        self.attached = False
         self.last_words: deque[str] = deque(maxlen=_LAST_WORDS)
         self._process = subprocess.Popen(
             list(argv),
@@ -75,7 +76,9 @@ class _Worker:
 
     def start(self, task: Task) -> None:
         self.task = task
-        self.late_at_s = time.monotonic() + task.deadline_s
+        # What it waits at the probe's lock is somebody else's run, not its own.
+        wait_s = 0.0 if self.attached else self.charge.patience_s
+        self.late_at_s = time.monotonic() + wait_s + task.deadline_s
         self._send(task.job.model_dump_json())
 
     def close_input(self) -> None:
@@ -203,6 +206,9 @@ class Pool:
         elif event["event"] == "error":
             self._fail(worker, task, _as_exception(_what(task, worker), event))
         else:
+            if event["event"] == "attached" and not worker.attached:
+                worker.attached = True
+                worker.late_at_s = time.monotonic() + task.deadline_s
             if event["event"] == "done":
                 worker.task = None
             self._tell(task, worker.board, event)

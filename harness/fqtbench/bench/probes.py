@@ -1,4 +1,4 @@
-"""The probes attached to this host, asked for in a process of its own: ``python -m fqtbench.bench.probes``.
+"""What pyOCD knows, asked for in a process of its own: ``python -m fqtbench.bench.probes probes|targets [NAME ...]``.
 
 A USB driver may hang inside pyOCD; a process can be ended.
 """
@@ -6,39 +6,75 @@ A USB driver may hang inside pyOCD; a process can be ended.
 import json
 import subprocess
 import sys
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from fqtbench.errors import ProbeError
 
 _DEADLINE_S: Final = 20.0
 
 
-def attached_probes() -> dict[str, str]:
-    """Return id → description of the attached probes; ProbeError if they can't be listed."""
+@dataclass(frozen=True)
+class AttachedProbe:
+    """A probe on this host's USB; `target` is pyOCD's name of the chip on its board, where the probe's id tells it."""
+
+    probe_id: str
+    description: str
+    target: str | None = None
+
+
+def attached_probes() -> list[AttachedProbe]:
+    """Return the attached probes, by id, also two of one id; ProbeError if they can't be listed."""
+    return [AttachedProbe(**probe) for probe in _ask("probes", "the attached probes")]
+
+
+def unknown_targets(targets: Iterable[str]) -> frozenset[str]:
+    """Return those of `targets` that pyOCD has neither built in nor in an installed pack.
+
+    ProbeError without an answer.
+    """
+    names = sorted(set(targets))
+    return frozenset(_ask("targets", "pyOCD's targets", *names)) if names else frozenset()
+
+
+def _ask(question: str, what: str, *arguments: str) -> Any:
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "fqtbench.bench.probes"],
+            [sys.executable, "-m", "fqtbench.bench.probes", question, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=_DEADLINE_S,
             check=False,
         )
-        probes = json.loads(done.stdout.splitlines()[-1])
+    except OSError as error:
+        raise ProbeError(f"{what} can't be listed: {error}") from error
     except subprocess.TimeoutExpired:
         raise ProbeError(
-            f"listing the attached probes took longer than {_DEADLINE_S:.0f} s; unplug the one plugged in last"
+            f"listing {what} took longer than {_DEADLINE_S:.0f} s; unplug the probe plugged in last"
         ) from None
-    except (OSError, ValueError, IndexError) as error:
-        raise ProbeError(f"the attached probes can't be listed: {error}") from error
-    return {str(probe_id): str(description) for probe_id, description in probes.items()}
+    try:
+        return json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        said = done.stderr.strip().splitlines() or ["pyOCD's process said nothing"]
+        raise ProbeError(f"{what} can't be listed: {said[-1]}") from error
 
 
-def _main() -> None:
-    from fqtbench.probe import list_probes  # noqa: PLC0415  (pyOCD belongs into this process only)
+def _main(question: str, *arguments: str) -> None:
+    from fqtbench import probe  # noqa: PLC0415  (pyOCD belongs into this process only)
 
-    print(json.dumps({probe.probe_id: probe.description for probe in list_probes()}))
+    if question == "targets":
+        print(json.dumps(probe.unknown_targets(arguments)))
+        return
+    found = [AttachedProbe(_clean(p.probe_id), _clean(p.description), p.target) for p in probe.list_probes()]
+    print(json.dumps([asdict(attached) for attached in found]))
+
+
+def _clean(text: str) -> str:
+    """Leave out of a device's text what could harm a terminal."""
+    return "".join(c for c in text if c.isprintable())
 
 
 if __name__ == "__main__":
-    _main()
+    _main(*sys.argv[1:])

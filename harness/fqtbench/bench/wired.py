@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from fqtbench.bench.access import Emit, Event
-from fqtbench.bench.job import Charge, TrainJob
+from fqtbench.bench.job import Charge, ExamineJob, TrainJob
 from fqtbench.bench.launch import Addresses, Attachment
 from fqtbench.bench.lock import ProbeLock
+from fqtbench.bench.ports import find_port
 from fqtbench.bench.profiler import Profiler, open_profiler
-from fqtbench.errors import DeviceError, ImageError, UsageError
+from fqtbench.errors import BoardError, DeviceError, FqtbenchError, ImageError, UsageError
 from fqtbench.power import Monitor, open_monitor
 from fqtbench.probe import Probe, Segment, elf_segments
-from fqtbench.wire import Device, Hello, open_line
+from fqtbench.wire import Device, Hello, SerialLine, open_line
 
 
 class WiredAccess:
@@ -26,6 +27,7 @@ class WiredAccess:
 
     def __init__(self, charge: Charge, emit: Emit) -> None:
         self._instance, self._model = charge.instance, charge.model
+        self._patience_s = charge.patience_s
         self._emit = emit
         self._resources = ExitStack()
         self._attachment: Attachment | None = None
@@ -51,9 +53,49 @@ class WiredAccess:
             probe.reset()
 
     def recover(self) -> None:
-        """Erase the whole chip, which also opens a locked one."""
+        """Erase the whole chip, which also opens a locked one; a probe can't be opened on that before."""
+        self._probe().recover()
+
+    def examine(self, job: ExamineJob) -> None:
+        """Connect, compare the firmware, reset; then see who answers on the line.
+
+        A chip without the firmware has nobody who could answer: its line is only opened.
+        """
+        try:
+            flashed = self._examine_chip(job)
+        except (BoardError, UsageError) as error:
+            self._tried("probe", error)
+            return
+        self._tried("probe")
+        part = "port"
+        try:
+            with self._line() as line:
+                self._tried(part)
+                part = "line"
+                if flashed:
+                    self._check_firmware(Device(line).hello(), job.build_id)
+        except BoardError as error:
+            self._tried(part, error)
+            return
+        if flashed:
+            self._tried(part)
+        else:
+            text = f"the firmware on the chip is not the one of this fqtbench (build id {job.build_id})"
+            self._tried("firmware", DeviceError(text))
+
+    def _examine_chip(self, job: ExamineJob) -> bool:
+        """Return whether the chip has the firmware; program it if the job says so. The chip is reset."""
+        segments = list(elf_segments(job.elf))
         with self._probe() as probe:
-            probe.recover()
+            if job.program:
+                probe.flash(segments)
+            same = all(probe.read_memory(s.address, len(s.data)) == s.data for s in segments)
+            probe.reset()
+        return same
+
+    def _tried(self, part: str, error: FqtbenchError | None = None) -> None:
+        failure = {} if error is None else {"class": type(error).__name__, "message": str(error)}
+        self._emit({"event": "tried", "part": part, **failure})
 
     def monitor(self) -> Monitor | None:
         """Open the monitor at the board's address."""
@@ -72,10 +114,9 @@ class WiredAccess:
     @contextmanager
     def session(self, job: TrainJob) -> Iterator[Device]:
         """Flash, open the serial line, and make sure who is at its end."""
-        assert self._model.uart is not None, "the board model's check"
         self.flash(job.elf, job.image)
         self._emit({"event": "stage", "text": "saying hello"})
-        with open_line(self._addresses().serial, self._model.uart.baud) as line:
+        with self._line() as line:
             device = Device(line)
             hello = device.hello()
             self._check(hello, job)
@@ -97,12 +138,23 @@ class WiredAccess:
         if self._attachment is None:
             self._emit({"event": "stage", "text": "attaching"})
             attachment = self._resources.enter_context(Attachment(self._instance))
-            self._resources.enter_context(ProbeLock(attachment.addresses.probe, self._instance.name))
+            lock = ProbeLock(
+                attachment.addresses.probe,
+                self._instance.name,
+                patience_s=self._patience_s,
+                on_wait=lambda text: self._emit({"event": "waiting", "text": text}),
+            )
+            self._resources.enter_context(lock)
             self._attachment = attachment
         return self._attachment
 
     def _addresses(self) -> Addresses:
         return self._attached().addresses
+
+    def _line(self) -> SerialLine:
+        """Look the port up each time: one on the chip's own USB comes anew with each reset."""
+        assert self._model.uart is not None, "the board model's check"
+        return open_line(find_port(self._addresses().serial), self._model.uart.baud)
 
     def _probe(self) -> Probe:
         return Probe(self._addresses().probe, self._model.pyocd_target, self._model.connect_mode)
@@ -116,6 +168,17 @@ class WiredAccess:
         return Segment(memory.image_origin, image)
 
     def _check(self, hello: Hello, job: TrainJob) -> None:
+        self._check_firmware(hello, job.build_id)
+        what = f"board {self._instance.name}"
+        if hello.image_problem is not None:
+            raise DeviceError(f"{what}: {hello.image_problem}")
+        if hello.image_crc != job.image_crc32:
+            raise DeviceError(
+                f"{what}: it loaded a model image with CRC {hello.image_crc:08x}, flashed was {job.image_crc32:08x}; "
+                "flash it again"
+            )
+
+    def _check_firmware(self, hello: Hello, flashed: str) -> None:
         build_id = hello.build_id.hex()
         what = f"board {self._instance.name}"
         if hello.chip != self._model.chip_id:
@@ -123,17 +186,10 @@ class WiredAccess:
                 f"{what}: the chip on its serial line is 0x{hello.chip:08x}, not 0x{self._model.chip_id:08x}; "
                 "is the serial line that of the board the probe is connected to?"
             )
-        if build_id != job.build_id:
+        if build_id != flashed:
             raise DeviceError(
-                f"{what}: the firmware on its serial line has build id {build_id}, just flashed was {job.build_id}; "
+                f"{what}: the firmware on its serial line has build id {build_id}, the one in its flash {flashed}; "
                 "is the serial line that of the board the probe is connected to?"
-            )
-        if hello.image_problem is not None:
-            raise DeviceError(f"{what}: {hello.image_problem}")
-        if hello.image_crc != job.image_crc32:
-            raise DeviceError(
-                f"{what}: it loaded a model image with CRC {hello.image_crc:08x}, flashed was {job.image_crc32:08x}; "
-                "flash it again"
             )
 
 

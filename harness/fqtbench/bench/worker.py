@@ -17,7 +17,17 @@ from typing import Final, TextIO
 
 from fqtbench.bench.access import BoardAccess, Emit, Event
 from fqtbench.bench.execute import Execution
-from fqtbench.bench.job import JOBS, AnyJob, Charge, FlashJob, ProfileJob, RecoverJob, ResetJob, TrainJob
+from fqtbench.bench.job import (
+    JOBS,
+    AnyJob,
+    Charge,
+    ExamineJob,
+    FlashJob,
+    ProfileJob,
+    RecoverJob,
+    ResetJob,
+    TrainJob,
+)
 from fqtbench.bench.profiling import profile_steps
 from fqtbench.errors import BoardError, FqtbenchError
 
@@ -55,6 +65,8 @@ class Worker:
                     self.access.reset()
                 case RecoverJob():
                     self.access.recover()
+                case ExamineJob():
+                    self.access.examine(job)
         except Exception as error:
             self.emit(self._error(error))
         else:

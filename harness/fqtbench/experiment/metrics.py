@@ -163,11 +163,11 @@ def metric_value(
     """Return a metric with its origin and uncertainty, given those of what the board has to measure with.
 
     Counts are exact everywhere, because the arithmetic is; a model gives the same figure every time; a measured
-    time or energy varies from run to run.
+    time or energy varies from run to run, and so does the modelled energy of a measured time.
     """
     source = BY_NAME[name].source
     origin = origins[source]
-    exact = source is Source.COUNT or origin == "modelled"
+    exact = source is Source.COUNT or origin == origins.get(Source.CYCLES) == "modelled"
     return MetricValue(name, value, origin, exact, uncertainties.get(source))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fqtbench.bench.job import Charge
+from fqtbench.bench.lock import PATIENCE_S
 from fqtbench.bench.pool import WORKER, Pool, Task
 from fqtbench.board import BoardInstance, BoardModel
 from fqtbench.errors import FqtbenchError, ResultError
@@ -41,7 +42,10 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Order:
-    """What the caller wants: a suite, on which boards, into which folder."""
+    """What the caller wants: a suite, on which boards, into which folder.
+
+    `patience_s`: how long a board that somebody else uses is waited for.
+    """
 
     suite: Suite
     boards: Sequence[BoardInstance]
@@ -49,6 +53,7 @@ class Order:
     folder: Path
     resume: bool = False
     dataset_root: Path | None = None
+    patience_s: float = PATIENCE_S
 
 
 def run_suite(order: Order, observer: Observer, worker: Sequence[str] = WORKER) -> int:
@@ -89,7 +94,8 @@ class _Session:
         self._observer.began(len(runs), len(runs) - len(pending))
         self._write_manifest(runs)
         charges = [
-            Charge(instance=board, model=self._order.models[board.model]) for board in self._order.boards
+            Charge(instance=board, model=self._order.models[board.model], patience_s=self._order.patience_s)
+            for board in self._order.boards
         ]
         try:
             with Pool(charges, self._worker) as pool:

@@ -7,7 +7,7 @@ is hang in a USB driver: run it in a process that can be killed.
 """
 
 from fqtbench.probe.elf import Segment, elf_segments
-from fqtbench.probe.probe import CONNECT_MODES, FlashReport, Probe, ProbeInfo, list_probes
+from fqtbench.probe.probe import CONNECT_MODES, FlashReport, Probe, ProbeInfo, list_probes, unknown_targets
 
 __all__ = [
     "CONNECT_MODES",
@@ -17,4 +17,5 @@ __all__ = [
     "Segment",
     "elf_segments",
     "list_probes",
+    "unknown_targets",
 ]

@@ -1,15 +1,17 @@
 """`Probe`: what a bench does with one board's debug probe."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from pyocd.core.target import Target
+from pyocd.target import TARGET, normalise_target_type_name
+from pyocd.target.pack.pack_target import ManagedPacks
 
-from fqtbench.errors import FlashError, ProbeError, UsageError
+from fqtbench.errors import FlashError, LockedError, ProbeError, UsageError
 from fqtbench.probe import flashing, session
 from fqtbench.probe.elf import Segment
 
@@ -21,10 +23,14 @@ _SWD_HZ: Final = 4_000_000
 
 
 class ProbeInfo(NamedTuple):
-    """An attached probe: the id to write into a board's description, and what it calls itself."""
+    """An attached probe: the id to write into a board's description, and what it calls itself.
+
+    `target`: pyOCD's name of the chip on its board, if the probe's id tells it.
+    """
 
     probe_id: str
     description: str
+    target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,19 @@ class FlashReport:
 def list_probes() -> list[ProbeInfo]:
     """Return the probes on this host's USB, by id. Remote probes announce themselves to nobody."""
     with session.translated("(any)", "listing the probes"):
-        return sorted(ProbeInfo(str(p.unique_id), str(p.description)) for p in session.attached_probes())
+        return sorted(
+            ProbeInfo(str(p.unique_id), str(p.description), session.target_by_id(p))
+            for p in session.attached_probes()
+        )
+
+
+def unknown_targets(names: Iterable[str]) -> list[str]:
+    """Return those of `names` that pyOCD has neither built in nor in an installed pack, sorted."""
+    unknown = {name for name in names if normalise_target_type_name(name) not in TARGET}
+    if unknown:
+        packs = {normalise_target_type_name(d.part_number) for d in ManagedPacks.get_installed_targets()}
+        unknown = {name for name in unknown if normalise_target_type_name(name) not in packs}
+    return sorted(unknown)
 
 
 class Probe:
@@ -140,7 +158,7 @@ class Probe:
         self.close()
         try:
             self.open()
-        except session.LockedError:
+        except LockedError:
             # pyOCD erases and unlocks a locked chip while connecting, if it may.
             session.close_session(session.open_session(self._setup, erase_if_locked=True))
         else:

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
+from pyocd.board.board_ids import BOARD_ID_TO_INFO
 from pyocd.core import exceptions
 from pyocd.core.helpers import ConnectHelper
 from pyocd.core.session import Session
 from pyocd.core.target import Target
+from pyocd.probe.cmsis_dap_probe import CMSISDAPProbe
 
-from fqtbench.errors import FlashError, FqtbenchError, ProbeError, UsageError
+from fqtbench.board import probe_key
+from fqtbench.errors import FlashError, FqtbenchError, LockedError, ProbeError, UsageError
 from fqtbench.probe import remote
 
 # Core debug registers, ARMv7-M ARM (DDI 0403E.e) C1.6.
@@ -22,10 +25,6 @@ _DEMCR: Final = 0xE000_EDFC
 _DEMCR_TRCENA: Final = 1 << 24
 
 _SERVER_PREAMBLE: Final = re.compile(r"error received from server for command \w+ \(status code \d+\): ")
-
-
-class LockedError(ProbeError):
-    """The chip's access port protection keeps the debugger out."""
 
 
 class Setup(NamedTuple):
@@ -66,6 +65,17 @@ def attached_probes() -> list[Any]:
     _quieten()
     with translated("(any)", "listing the probes"):
         return list(ConnectHelper.get_all_connected_probes(blocking=False, print_wait_message=False))
+
+
+def target_by_id(probe: Any) -> str | None:
+    """Return pyOCD's name of the chip on a probe's board, if its id begins with a board's, as a DAPLink's does.
+
+    Nothing is asked of the probe: somebody else may be working with it.
+    """
+    if not isinstance(probe, CMSISDAPProbe):
+        return None
+    info = BOARD_ID_TO_INFO.get(probe.board_id)
+    return None if info is None else info.target
 
 
 def open_session(setup: Setup, erase_if_locked: bool = False) -> Any:
@@ -159,22 +169,18 @@ def _find(probe_id: str) -> Any:
     if probe_id.startswith(remote.PREFIX):
         return remote.remote_probe(probe_id)
     probes = attached_probes()
-    matching = [p for p in probes if _same_id(str(p.unique_id), probe_id)]
+    matching = [p for p in probes if probe_key(str(p.unique_id)) == probe_key(probe_id)]
     if len(matching) == 1:
         return matching[0]
     ids = ", ".join(sorted(str(p.unique_id) for p in probes)) or "none"
     if matching:
-        raise ProbeError(f"probe {probe_id}: {len(matching)} probes have this id; unplug all but one")
+        which = ", ".join(f"{p.description} {p.unique_id}" for p in matching)
+        raise ProbeError(
+            f"probe {probe_id}: {len(matching)} probes have this id ({which}); unplug all but one"
+        )
     raise ProbeError(
         f"probe {probe_id}: not attached to this host (attached: {ids}); check cable, power and id"
     )
-
-
-def _same_id(attached: str, wanted: str) -> bool:
-    """Compare whole ids; a J-Link's may be written with leading zeros or without."""
-    if attached.isdecimal() and wanted.isdecimal():
-        return int(attached) == int(wanted)
-    return attached.casefold() == wanted.casefold()
 
 
 def _new_session(setup: Setup, probe: Any, auto_unlock: bool) -> Any:

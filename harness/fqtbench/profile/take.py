@@ -24,6 +24,15 @@ DEFAULT_BATCHES: Final = 1
 
 
 @dataclass(frozen=True)
+class OtherFirmware:
+    """Firmware that is to be profiled instead of the board model's; it leaves networks the same arena."""
+
+    path: Path
+    sha256: str
+    build_id: str
+
+
+@dataclass(frozen=True)
 class Request:
     """What to profile: run number `run` of a suite, `steps` of it (None: a mini-batch) behind `after` others."""
 
@@ -34,6 +43,7 @@ class Request:
     after: int = 0
     steps: int | None = None
     dataset_root: Path | None = None
+    firmware: OtherFirmware | None = None
 
 
 def require_profiler(board: BoardInstance, known: Iterable[BoardInstance]) -> None:
@@ -66,6 +76,10 @@ def _plan(request: Request) -> Run:
         )
     alone = replace(request.suite, variants=(variants[request.run - 1],))
     (run,) = plan_runs(alone, [request.model], request.dataset_root)
+    other = request.firmware
+    if other is not None:
+        firmware = replace(run.firmware, path=other.path, sha256=other.sha256, build_id=other.build_id)
+        run = replace(run, firmware=firmware)
     return replace(run, number=request.run)
 
 
