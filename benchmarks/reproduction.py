@@ -70,7 +70,7 @@ def _flash_arithmetic(parameters: int, flash_kb: float, most_kb: float) -> str:
     return (
         f"flash: a byte for each parameter is {weights_kb:.0f} KB, the firmware with kernels of all kinds "
         f"{firmware_kb:.0f} KB, together {weights_kb + firmware_kb - most_kb:.0f} KB above the bound, whatever the "
-        f"image's format. Of the {flash_kb - weights_kb - firmware_kb:.0f} KB besides, biases in float32 and, of frozen "
+        f"image's format. Of the {flash_kb - weights_kb - firmware_kb:.0f} KB besides, float biases and, of frozen "
         "layers, folded ones take most, tables of tensors and layers the rest"
     )
 
