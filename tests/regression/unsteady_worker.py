@@ -13,7 +13,10 @@ from pathlib import Path
 from fqtbench.bench.job import TrainJob
 from fqtbench.bench.worker import main
 from fqtbench.wire import Step
-from tests.experiment.standin_worker import ReferenceDevice, StandInAccess
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a script's own folder alone is searched
+
+from tests.experiment.standin_worker import ReferenceDevice, StandInAccess  # noqa: E402
 
 _FIRST = 6
 
