@@ -16,7 +16,7 @@ from fqtbench.wire import Step
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a script's own folder alone is searched
 
-from tests.experiment.standin_worker import ReferenceDevice, StandInAccess  # noqa: E402
+from tests.experiment.standin_worker import ReferenceDevice, StandInAccess
 
 _FIRST = 6
 
