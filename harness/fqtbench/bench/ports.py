@@ -14,6 +14,7 @@ from serial.tools import list_ports
 
 from fqtbench.board import USB_SERIAL
 from fqtbench.errors import LinkError
+from fqtbench.printable import printable
 
 _LINK_FOLDERS: Final = ("by-id", "by-path")
 _TEXT_LIMIT: Final = 128  # a USB string descriptor has at most 126 characters
@@ -117,7 +118,7 @@ def read_text(path: Path) -> str | None:
         line = path.read_bytes().decode("utf-8", "replace").partition("\n")[0]
     except OSError:
         return None
-    return "".join(c for c in line[:_TEXT_LIMIT] if c.isprintable()).strip() or None
+    return printable(line[:_TEXT_LIMIT]).strip() or None
 
 
 def read_hex(path: Path) -> int | None:
@@ -131,10 +132,8 @@ def _interface_of(device: Path) -> Path | None:
     if not device.exists():
         return None
     place = device.resolve()
-    for folder in (
-        place,
-        place.parent,
-    ):  # a CDC port's device is the interface, a usb-serial one's lies in it
+    # A CDC port's device is the interface, a usb-serial one's lies in it.
+    for folder in (place, place.parent):
         if (folder / "bInterfaceNumber").exists():
             return folder
     return None

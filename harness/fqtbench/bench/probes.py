@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from fqtbench.errors import ProbeError
+from fqtbench.printable import printable
 
 _DEADLINE_S: Final = 20.0
 
@@ -67,13 +68,10 @@ def _main(question: str, *arguments: str) -> None:
     if question == "targets":
         print(json.dumps(probe.unknown_targets(arguments)))
         return
-    found = [AttachedProbe(_clean(p.probe_id), _clean(p.description), p.target) for p in probe.list_probes()]
+    found = [
+        AttachedProbe(printable(p.probe_id), printable(p.description), p.target) for p in probe.list_probes()
+    ]
     print(json.dumps([asdict(attached) for attached in found]))
-
-
-def _clean(text: str) -> str:
-    """Leave out of a device's text what could harm a terminal."""
-    return "".join(c for c in text if c.isprintable())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from fqtbench.bench.probes import AttachedProbe
 from fqtbench.board import BoardInstance, BoardModel, probe_key
 from fqtbench.lab.host import Host, UsbDevice
 from fqtbench.lab.usb import probe_name
+from fqtbench.printable import printable
 
 _HEAD = "# Boards on this bench, as `fqtbench boards --suggest` found them plugged in (docs/bench.md).\n"
 
@@ -51,7 +52,7 @@ def _board(
     taken: set[str],
 ) -> str:
     fitting = [m.name for m in models.values() if m.pyocd_target and m.pyocd_target == probe.target]
-    lines = [f"# {_comment(probe.description)}", "[[board]]"]
+    lines = [f"# {printable(probe.description)}", "[[board]]"]
     name = _free_name(fitting[0] if len(fitting) == 1 else "board", taken)
     lines.append(f"name = {_quoted(name)}")
     if len(fitting) == 1:
@@ -63,11 +64,11 @@ def _board(
     if len(host.probes_called(probe.probe_id)) > 1:
         lines.append("# ^ several attached probes have this id: fqtbench can't tell them apart")
     if len(ports) == 1:
-        lines.append(f"serial = {_quoted(_address(ports[0], host.ports))}  # {_comment(_place(ports[0]))}")
+        lines.append(f"serial = {_quoted(_address(ports[0], host.ports))}  # {printable(_place(ports[0]))}")
     else:
         lines.append(f"# serial: {len(ports) or 'no'} ports have the probe's serial number; choose one")
         lines += [
-            f"# serial = {_quoted(_address(port, host.ports))}  # {_comment(_place(port))}"
+            f"# serial = {_quoted(_address(port, host.ports))}  # {printable(_place(port))}"
             for port in ports or host.ports
         ]
     return "\n".join(lines) + "\n"
@@ -99,7 +100,7 @@ def _unseen(host: Host) -> list[UsbDevice]:
 
 
 def _others(title: str, lines: Iterable[str]) -> str:
-    return "\n".join([f"# {title}", *(f"#   {_comment(line)}" for line in lines)]) + "\n"
+    return "\n".join([f"# {title}", *(f"#   {printable(line)}" for line in lines)]) + "\n"
 
 
 def _described(port: SerialPort) -> str:
@@ -112,8 +113,4 @@ def _place(port: SerialPort) -> str:
 
 def _quoted(text: str) -> str:
     """Return a TOML basic string; JSON's are such, once unprintable characters are gone."""
-    return json.dumps("".join(c for c in text if c.isprintable()), ensure_ascii=False)
-
-
-def _comment(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())
+    return json.dumps(printable(text), ensure_ascii=False)

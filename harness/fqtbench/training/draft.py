@@ -425,8 +425,8 @@ def scratch_bytes(layer: Layer, gradient: bool, error: bool) -> int:
     """Bytes of scratch that the engine's kernels need for `layer`; `fqt_scratch_bytes` in kernels/error_sparse.c.
 
     Forward: two windows of 4 bytes a value, the bytes under them, 4 bytes a filter of a group; or planes. Gradient of
-    the weights: one int32 a weight of a filter, two windows, and a list of eight more. Error of the input: the int32
-    rows of it that a window reaches, and of a fused pool's lower window.
+    the weights: one int32 a weight of a filter, and a list of at least six pairs of windows. Error of the input: the
+    int32 rows of it that a window reaches, and of a fused pool's lower window.
     """
     stored = -layer.taps % 4 + layer.taps
     needed = [_planar_bytes(layer) or 6 * stored + 4 * (layer.filters // layer.groups)]
