@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import yaml
 
 import fqtbench
 from fqtbench.errors import BoardError, ResultError, UsageError
+from tests.command import run_command
 from tests.experiment import suites
 
 DEADLINE_S = 120
@@ -17,15 +17,7 @@ USAGE, RESULT, BOARD = UsageError.exit_code, ResultError.exit_code, BoardError.e
 
 
 def _fqtbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "fqtbench.cli", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    return run_command(*arguments, cwd=cwd, deadline_s=DEADLINE_S)
 
 
 BAD = {

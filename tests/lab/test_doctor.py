@@ -3,7 +3,6 @@
 import json
 import struct
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from fqtbench.lab.finding import Finding, Severity
 from fqtbench.probe import Probe, Segment, elf_segments
 from tests.bench.conftest import bench_file, board, virtual_board
 from tests.boards import NAMES, PREBUILT
+from tests.command import run_command
 from tests.virtual.test_board_probe import NVMC_CONFIG, NVMC_CONFIG_WEN, UICR_APPROTECT
 
 DEADLINE_S = 200
@@ -27,16 +27,7 @@ __all__ = ["board"]
 
 
 def _fqtbench(cwd: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "fqtbench.cli", *arguments]
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    return run_command(*arguments, cwd=cwd, deadline_s=DEADLINE_S)
 
 
 def _doctor(cwd: Path, *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,6 +17,7 @@ from fqtbench.regression.rules import Gate
 from fqtbench.regression.side import load_side
 from fqtbench.regression.verdict import Verdict
 from fqtbench.regression.words import sentence
+from tests.command import run_command
 from tests.experiment import suites
 from tests.experiment.standin_run import Printer
 from tests.firmware.test_build import FIRMWARE, PREBUILT, entry, rebuild
@@ -33,15 +33,7 @@ SLOWER = WHERE + "    for (volatile uint32_t slow = 0; slow < 100; slow++) {\n  
 
 
 def _fqtbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "fqtbench.cli", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    return run_command(*arguments, cwd=cwd, deadline_s=DEADLINE_S)
 
 
 @pytest.fixture(scope="module")
