@@ -222,10 +222,13 @@ static bool float_weights_good(const struct fqt_net *net, const struct image_lay
            (trained && velocity ? lasting(net, layer->velocity, IMAGE_F32, stored) : layer->velocity == IMAGE_NONE);
 }
 
-static bool bias_good(const struct fqt_net *net, const struct image_layer *layer, uint32_t filters)
+/* A uint8 layer whose folded bias is constant needs no other. */
+static bool bias_good(const struct fqt_net *net, const struct image_layer *layer, uint32_t filters, bool is_float)
 {
     if (!fqt_is_trained(layer)) {
-        return readable(net, layer->bias, IMAGE_F32, filters);
+        bool constant = !is_float && layer->bias_folded < net->header->n_tensors &&
+                        net->tensors[layer->bias_folded].region == IMAGE_REGION_IN_IMAGE;
+        return constant ? layer->bias == IMAGE_NONE : readable(net, layer->bias, IMAGE_F32, filters);
     }
     uint32_t rows = net->header->momentum > 0.0f ? 2u : 1u;
     uint32_t each = net->header->partial == IMAGE_SAMPLED ? 10u : 6u; /* bytes: importance, key, place in the list */
@@ -249,7 +252,7 @@ static bool weighted_good(const struct fqt_net *net, const struct image_layer *l
            weights->bytes == (uint64_t)stored * element_bytes[type] && readable(net, layer->weights, type, stored) &&
            (!trained || weights->region < FQT_MAX_REGIONS) && in_type == type && is_float == (out_type == IMAGE_F32) &&
            (!trained || (layer->flags & IMAGE_FLAG_BIAS_TRAINED) != 0) && geometry_good(net, layer, &g) &&
-           bias_good(net, layer, g.filters) &&
+           bias_good(net, layer, g.filters, is_float) &&
            (is_float ? float_weights_good(net, layer, &g) : integer_weights_good(net, layer, &g)) &&
            optional_error_good(net, layer->error_in, layer->in, type) &&
            (layer->error_out == IMAGE_NONE ? layer->error_in == IMAGE_NONE && !fqt_is_trained(layer)

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define IMAGE_MAGIC 0x49545146u /* "FQTI" */
-#define IMAGE_VERSION 2u
+#define IMAGE_VERSION 3u
 #define IMAGE_NONE 0xFFFFu      /* "no such tensor" */
 
 enum image_layer_type {
@@ -98,7 +98,7 @@ struct image_layer {
     uint16_t weights;        /* uint8 or float32 */
     uint16_t plane;          /* int16: gradient and residual; int8: residual; float32: gradient */
     uint16_t velocity;       /* int16 beside uint8 weights, else float32 */
-    uint16_t bias;           /* float32 */
+    uint16_t bias;           /* float32; none where bias_folded is constant */
     uint16_t bias_step;      /* float32: gradients, then velocities if there is momentum */
     uint16_t bias_folded;    /* int32: the bias in accumulator units */
     uint16_t argmax;         /* uint8: 2 bits for each pooled output: row << 1 | column of its maximum */

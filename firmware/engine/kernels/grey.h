@@ -12,9 +12,10 @@
 #define FQT_GREY_MOST_ERRORS 256u /* of a row, whose sum is half a word on Armv6-M */
 #define FQT_GREY_ERROR_WORDS 4u  /* of two pixels and four filters: 0 and 2 are a pair, and 1 and 3 */
 
-/* Two pixels' cells, and how far a pair's errors are from the other's. A word is two pixels' halfwords of a column, less x_zero, or of a filter's errors; on Armv6-M a cell of the
- * first pixel, then of the second one, and a pixel's errors of two filters. There products with both lie 16 bits apart, and so do
- * sums of two: |e| <= 128, and cells of -127 to 128 make them -32768 to 32512. */
+/* Two pixels' cells, and how far a pair's errors are from the other's. A word is two pixels' halfwords of a column, less x_zero,
+ * or of a filter's errors; on Armv6-M a cell of the first pixel, then of the second one, and a pixel's errors of two filters.
+ * There products with both lie 16 bits apart, and so do sums of two: |e| <= 128, and cells of -127 to 128 make them -32768 to
+ * 32512. */
 #if FQT_ARMV6M
 #define FQT_GREY_CELL_WORDS 6u
 #define FQT_GREY_CELL_ZERO(x_zero) 127

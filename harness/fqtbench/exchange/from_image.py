@@ -137,12 +137,19 @@ class _Reader:
         filters, taps, stored = int(entry["h"]), int(entry["w"]), int(entry["c"])
         dtype = np.dtype("<f4" if entry["dtype"] == TensorType.F32 else np.uint8)
         rows = np.frombuffer(self._content(number), dtype).reshape(filters, stored)[:, :taps]
-        bias = np.frombuffer(self._content(int(layer["bias"])), "<f4")[:filters]
         return {
             "weights": np.ascontiguousarray(rows).reshape(filters, *kernel, -1),
             "weight_quantization": self._quantization(number),
-            "bias": bias.astype(np.float32),
+            "bias": self._bias(layer, filters),
         }
+
+    def _bias(self, layer: Any, filters: int) -> NDArray[np.float32]:
+        """Return the float32 bias; of a layer that is constant on the device, what its folded bias stands for."""
+        if layer["bias"] != im.NONE:
+            return np.frombuffer(self._content(int(layer["bias"])), "<f4")[:filters].astype(np.float32)
+        folded = np.frombuffer(self._content(int(layer["bias_folded"])), "<i4")[:filters]
+        scales = (np.float32(self._state[int(layer[name])]["scale"]) for name in ("in", "weights"))
+        return folded.astype(np.float32) * np.prod(list(scales), dtype=np.float32)
 
     def _content(self, tensor: int) -> bytes:
         """Return the bytes of a tensor: trained, or as in the image."""

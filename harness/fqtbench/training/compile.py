@@ -233,28 +233,34 @@ class _Builder:
             momentum=training.momentum,
         )
         rates = learning_rate_table(training.learning_rate, self.n_steps)
-        tensors, rows = draft.tensors, draft.rows
         if calibrating:
-            tensors, rows = self._varying(tensors), self._tracking(rows)
-        return im.build(header, tensors, rows, rates, draft.contents)
+            return im.build(header, *self._varying(), rates=rates, contents=self._with_biases())
+        return im.build(header, draft.tensors, draft.rows, rates, draft.contents)
 
-    def _varying(self, tensors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Return the tensors with every folded bias in the arena."""
-        copies = [tensor.copy() for tensor in tensors]
-        for number in self.draft.constant_biases:
-            copies[int(self.draft.rows[number]["bias_folded"])]["region"] = 0
-        return copies
+    def _varying(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+        """Return tensors and layers with tracked ranges, and folded biases in the arena that follow float ones.
 
-    def _tracking(self, rows: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        copies = [row.copy() for row in rows]
+        The float biases of layers that are constant on the device stand behind all other tensors.
+        """
+        tensors, rows = [t.copy() for t in self.draft.tensors], [row.copy() for row in self.draft.rows]
         for number in self.draft.calibrated:
-            copies[number]["flags"] = int(copies[number]["flags"]) | LayerFlag.TRACKED
-        return copies
+            rows[number]["flags"] = int(rows[number]["flags"]) | LayerFlag.TRACKED
+        for number in self.draft.constant_biases:
+            folded = tensors[int(rows[number]["bias_folded"])]
+            rows[number]["bias"] = len(tensors)
+            tensors.append(folded.copy())
+            tensors[-1]["dtype"] = im.TensorType.F32
+            folded["region"] = 0
+        return tensors, rows
+
+    def _with_biases(self) -> dict[int, bytes]:
+        first, biases = len(self.draft.tensors), self.draft.constant_biases.values()
+        return self.draft.contents | {first + i: bias.tobytes() for i, bias in enumerate(biases)}
 
     def adopt(self, trainer: Trainer) -> None:
         """Take over what calibration found."""
         draft, state = self.draft, trainer.state
-        for tensor, entry in zip(draft.tensors, state.tensor_state, strict=True):
+        for tensor, entry in zip(draft.tensors, state.tensor_state, strict=False):
             tensor["scale"], tensor["zero_point"] = entry["scale"], entry["zero_point"]
         for row, found in zip(draft.rows, state.layer_state, strict=True):
             row["error_ratio"] = found["error_ratio"]

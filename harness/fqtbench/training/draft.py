@@ -52,7 +52,7 @@ class Draft:
         self.contents: dict[int, bytes] = {}
         self.buffers: dict[int, Buffer] = {}
         self.aliases: dict[int, int] = {}  # tensor -> tensor whose bytes it shares
-        self.constant_biases: list[int] = []  # layers whose folded bias never changes
+        self.constant_biases: dict[int, NDArray[np.float32]] = {}  # of layers whose folded bias never changes
         self.calibrated: set[int] = set()  # layers that track ranges for calibration only
         self._output: dict[int, int] = {}  # layer -> tensor of its output
         self._errors: dict[
@@ -361,6 +361,12 @@ class Draft:
     def _add_bias(self, number: int, layer: Layer, row: NDArray[Any], bias: NDArray[np.float32]) -> None:
         filters, name = layer.filters, layer.name
         shape = (1, 1, filters)
+        if layer.train == "none" and not layer.is_float and not self._varies[number]:
+            row["bias_folded"] = self._constant(
+                f"{name} folded bias", TensorType.I32, shape, filters, bytes(4 * filters)
+            )
+            self.constant_biases[number] = bias
+            return
         if layer.train == "none":
             row["bias"] = self._constant(f"{name} bias", TensorType.F32, shape, filters, bias.tobytes())
         else:
@@ -371,15 +377,8 @@ class Draft:
             row["bias_step"] = self._lasting(
                 f"{name} bias step", TensorType.F32, (1, rows, filters), rows * filters
             )
-        if layer.is_float:
-            return
-        if self._varies[number]:
+        if not layer.is_float:
             row["bias_folded"] = self._lasting(f"{name} folded bias", TensorType.I32, shape, filters)
-        else:
-            row["bias_folded"] = self._constant(
-                f"{name} folded bias", TensorType.I32, shape, filters, bytes(4 * filters)
-            )
-            self.constant_biases.append(number)
 
     # -- lifetimes
 

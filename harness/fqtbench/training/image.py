@@ -17,7 +17,7 @@ from fqtbench.errors import ImageError
 from fqtbench.training.arithmetic import ARITH_ID
 
 MAGIC: Final = 0x49545146
-VERSION: Final = 2
+VERSION: Final = 3
 NONE: Final = 0xFFFF
 CRC_START: Final = 16
 

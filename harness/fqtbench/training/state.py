@@ -109,7 +109,9 @@ class State:
         elif plane_type == im.TensorType.F32:
             gradient = self._rows(layer["plane"], "<f4")
         velocity_type = "<f4" if self._type(layer["velocity"]) == im.TensorType.F32 else "<i2"
-        bias = np.frombuffer(self.image.initial(int(layer["bias"])), "<f4", filters).copy()
+        bias = np.zeros(filters, np.float32)  # without a tensor where the folded one is constant
+        if layer["bias"] != im.NONE:
+            bias = np.frombuffer(self.image.initial(int(layer["bias"])), "<f4", filters).copy()
         return Parameters(
             geometry=self._geometry(layer, filters, taps),
             is_float=bool(is_float),
