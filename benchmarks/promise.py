@@ -10,7 +10,7 @@ FOLDER: Final = ROOT / "results" / "promises"
 
 
 class Promise(NamedTuple):
-    """One line of the README's table.
+    """One line of the table in docs/promises.md; the README has the chief ones, and those that are not kept.
 
     `bound` and `value` are text with units; `kept` says whether the bound holds. `shortfall` is the known reason why it
     doesn't; beside a promise that is kept there must be none (tests/test_documents.py).
@@ -41,7 +41,7 @@ def keep(name: str, promise: Promise) -> None:
     (FOLDER / f"{name}.json").write_text(json.dumps(promise._asdict(), indent=2, ensure_ascii=False) + "\n")
 
 
-def load_all() -> list[Promise]:
-    """Return all figures kept, in the README's order."""
-    promises = [Promise(**json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json"))]
-    return sorted(promises)
+def load_all() -> dict[str, Promise]:
+    """Return all figures kept by their names, in the documents' order."""
+    promises = {path.stem: Promise(**json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json"))}
+    return dict(sorted(promises.items(), key=lambda item: item[1]))

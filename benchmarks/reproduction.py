@@ -15,9 +15,12 @@ from benchmarks.promise import ROOT, Promise, keep
 from benchmarks.suite_runs import fqtbench
 from fqtbench.bench.firmware import load_firmware
 from fqtbench.board import load_models
+from fqtbench.experiment.plan import plan_runs
+from fqtbench.experiment.spec import find_suite, load_suite
 from fqtbench.reproduction.drawings.partial import summarize
 from fqtbench.reproduction.figures import FIGURES
 from fqtbench.reproduction.published import published
+from fqtbench.training.image import NONE, Image, LayerFlag
 
 REFERENCE: Final = ROOT / "results" / "reference"
 _OUT: Final = ROOT / "out" / "reproduction"
@@ -29,6 +32,7 @@ _LEAST_SPEEDUP: Final = 5.0
 _MOST_RAM: Final = 0.80  # of the paper's
 _MOST_FLASH: Final = 1.05
 _PAPERS_BOARD: Final = "mimxrt1062"
+_MEMORY_SUITE: Final = "boards-mobilenet"
 _SMALL_BOARDS: Final = ("nrf52840", "rp2040")
 _QUICK_MINUTES: Final = 20
 _TRANSFER: Final = "transfer-"
@@ -63,36 +67,53 @@ def _keep_accuracy(runs: pd.DataFrame) -> None:
     keep("transfer", Promise(60, what, f"≥ −{_MOST_LOST:g} on every task", value, kept, _COMMAND))
 
 
-def _flash_arithmetic(parameters: int, flash_kb: float, most_kb: float) -> str:
-    """Say what of it a network of this size can't do without: a byte a parameter, and the firmware."""
-    weights_kb = parameters / 1024
+def _frozen_bytes() -> int:
+    """Return the bytes of frozen layers' weights and biases in the image of the network's uint8 run."""
+    suite = load_suite(find_suite(_MEMORY_SUITE))
+    run = plan_runs(suite, [load_models()[_PAPERS_BOARD]])[0]
+    image = Image.parse(run.compiled.image)
+    trained = LayerFlag.TRAINED | LayerFlag.BIAS_TRAINED
+    frozen = image.layers[(image.layers["flags"] & trained) == 0]
+    tensors = {int(row[name]) for row in frozen for name in ("weights", "bias", "bias_folded")} - {NONE}
+    return int(image.tensors[sorted(tensors)]["bytes"].sum())
+
+
+def _flash_arithmetic(flash_kb: float, most_kb: float) -> str:
+    """Say what of our flash the paper's figure can't hold."""
     firmware_kb = load_firmware(load_models()[_PAPERS_BOARD]).flash_bytes / 1024
+    theirs = published("transfer", "flash_bytes").set_index(["task", "configuration"]).value
+    weights_kb = (theirs["cifar10", "float32"] - theirs["cifar10", "uint8"]) / 3
     return (
-        f"flash: a byte for each parameter is {weights_kb:.0f} KB, the firmware with kernels of all kinds "
-        f"{firmware_kb:.0f} KB, together {weights_kb + firmware_kb - most_kb:.0f} KB above the bound, whatever the "
-        f"image's format. Of the {flash_kb - weights_kb - firmware_kb:.0f} KB besides, float biases and, of frozen "
-        "layers, folded ones take most, tables of tensors and layers the rest"
+        f"flash: ours is all that is programmed, firmware with kernels of all kinds ({firmware_kb:.0f} KB) and image "
+        f"({flash_kb - firmware_kb:.0f} KB) with tables and trained layers. The paper's figure holds "
+        "neither program nor trained layers: it is the same for 10, 100 and 102 classes, and its float32 network takes "
+        f"3 × {weights_kb:.0f} KB more, so that of {theirs['cifar10', 'uint8']:.0f} KB all but "
+        f"{theirs['cifar10', 'uint8'] - weights_kb:.0f} KB are weights. A byte a weight and the firmware alone are "
+        f"{weights_kb + firmware_kb - most_kb:.0f} KB above the bound; the next line counts as the paper does"
     )
 
 
 def _keep_memory(runs: pd.DataFrame) -> None:
-    own = runs[(runs.suite == "boards-mobilenet") & (runs.configuration == "uint8")].set_index("board")
+    own = runs[(runs.suite == _MEMORY_SUITE) & (runs.configuration == "uint8")].set_index("board")
     theirs = [
         published("transfer", name).set_index(["task", "configuration"]).value["cifar10", "uint8"]
         for name in ("ram_bytes", "flash_bytes")
     ]
     ram, flash = own.ram_bytes[_PAPERS_BOARD] / 1024, own.flash_bytes[_PAPERS_BOARD] / 1024
     most_ram, most_flash = _MOST_RAM * theirs[0], _MOST_FLASH * theirs[1]
-    what = "MobileNetV2, 32×32×3, 10 classes, last five layers trained, uint8, batch 1, mimxrt1062: RAM and flash"
+    network = "MobileNetV2, 32×32×3, 10 classes, last five layers trained, uint8, batch 1"
     bound = f"≤ {most_ram:.0f} KB (80 % of the paper's), ≤ {most_flash:.0f} KB (105 %)"
     kept = bool(ram <= most_ram and flash <= most_flash)
-    shortfall = _flash_arithmetic(int(own.parameters[_PAPERS_BOARD]), flash, most_flash)
+    shortfall = "" if kept else _flash_arithmetic(flash, most_flash)
+    what = f"{network}, mimxrt1062: RAM and all of the flash"
     keep(
         "mobilenet_memory",
-        Promise(
-            61, what, bound, f"{ram:.0f} KB and {flash:.0f} KB", kept, _COMMAND, "" if kept else shortfall
-        ),
+        Promise(61, what, bound, f"{ram:.0f} KB and {flash:.0f} KB", kept, _COMMAND, shortfall),
     )
+    frozen = _frozen_bytes() / 1024
+    what = f"{network}: flash counted as the paper counts it, weights and biases of frozen layers"
+    bound = f"≤ {most_flash:.0f} KB (105 %)"
+    keep("mobilenet_flash", Promise(62, what, bound, f"{frozen:.0f} KB", frozen <= most_flash, _COMMAND))
     found = [board for board in _SMALL_BOARDS if board in own.index]
     verified = {board: int(own.verified_steps[board]) for board in found}
     value = ", ".join(
@@ -101,7 +122,7 @@ def _keep_memory(runs: pd.DataFrame) -> None:
     )
     what = "the same network trains on the smaller boards"
     kept = len(found) == len(_SMALL_BOARDS) and min(verified.values()) > 0
-    keep("mobilenet_boards", Promise(62, what, "nRF52840 and RP2040", value, kept, _COMMAND))
+    keep("mobilenet_boards", Promise(63, what, "nRF52840 and RP2040", value, kept, _COMMAND))
 
 
 def _keep_partial(partial: pd.DataFrame) -> None:
@@ -154,7 +175,7 @@ def _keep_quick() -> None:
     keep(
         "reproduce_quick",
         Promise(
-            63,
+            64,
             what,
             f"< {_QUICK_MINUTES} min",
             f"{minutes:.1f} min",

@@ -35,7 +35,7 @@ def test_a_timing_model_states_no_less_than_what_it_can_not_know(path: Path) -> 
 
 def test_every_promise_is_kept() -> None:
     """Or says why it isn't; the reason goes when the promise is kept again."""
-    promises = load_all()
+    promises = load_all().values()
     assert promises
     assert [promise.what for promise in promises if not promise.kept and not promise.shortfall] == []
     assert [promise.what for promise in promises if promise.kept and promise.shortfall] == []
