@@ -18,11 +18,11 @@ DEADLINE_S = 60.0
 Events = list[tuple[str, str, dict[str, Any]]]
 
 
-def _pool(n_boards: int = 1, *more: str, patience_s: float = 0) -> Pool:
+def _pool(n_boards: int = 1, *more: str, patience_s: float = 0, serial: str = "x") -> Pool:
     """Return a pool of nRF52840s and of one board of each other model, all numbered."""
     models = load_models()
     boards = [
-        BoardInstance(name=f"board-{i}", model=model, probe=str(i), serial="x")
+        BoardInstance(name=f"board-{i}", model=model, probe=str(i), serial=serial)
         for i, model in enumerate(["nrf52840"] * n_boards + list(more))
     ]
     charges = [Charge(instance=b, model=models[b.model], patience_s=patience_s) for b in boards]
@@ -128,6 +128,46 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
     assert isinstance(error, WrongDeviceError)
     assert str(error) == "run 1 on board board-0: no answer"
     assert [event["event"] for _, _, event in events].count("pid") == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("LinkError", ["LinkError", "reset", "LinkError", "connect under reset", "LinkError"]),
+        ("crash", ["WorkerError", "WorkerError", "reset", "WorkerError"]),
+        ("DeviceError", ["DeviceError", "reset", "DeviceError"]),
+    ],
+)
+def test_a_board_climbs_a_rung_before_each_attempt(tmp_path: Path, script: str, expected: list[str]) -> None:
+    """All rungs are those of a board that can't switch its power, and that nobody may erase."""
+    events, _ = _failing(_pool(), _task(tmp_path, script))
+    assert _course(events) == expected
+
+
+def test_a_rung_that_fails_is_followed_by_the_next_one(tmp_path: Path) -> None:
+    events = _run(_pool(serial="broken:1"), [_task(tmp_path, "once-LinkError")])
+    assert _course(events) == ["LinkError", "reset: ProbeError", "connect under reset", "done"]
+
+
+def test_a_board_whose_every_rung_fails_is_given_up(tmp_path: Path) -> None:
+    """By the error of its attempt: the rungs' own are on record."""
+    events, error = _failing(_pool(serial="broken:1,2"), _task(tmp_path, "once-FlashError"))
+    assert _course(events) == ["FlashError", "reset: ProbeError", "connect under reset: ProbeError"]
+    assert str(error) == "run 1 on board board-0: no answer"
+
+
+def _course(events: Events) -> list[str]:
+    """Return what was tried, and how it went."""
+    course = []
+    for _, _, event in events:
+        match event["event"]:
+            case "failed":
+                course.append(event["class"])
+            case "rung":
+                course.append(event["rung"] + (f": {event['class']}" if event["class"] else ""))
+            case "done":
+                course.append("done")
+    return course
 
 
 def _done(events: Events) -> dict[str, str]:

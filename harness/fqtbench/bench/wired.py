@@ -32,6 +32,7 @@ from fqtbench.wire import Device, Hello, SerialLine, open_line
 _RETURN_S: Final = 3.0  # a USB probe that was plugged in again has enumerated by then
 _POWER_UP_S: Final = 15.0  # behind a hub, and with a boot loader of its own
 _RETURN_POLL_S: Final = 0.5
+_DYING_S: Final = 0.2  # the line breaks a moment before the command that served it is gone
 
 
 class WiredAccess:
@@ -187,7 +188,7 @@ class WiredAccess:
 
     def obituary(self) -> str | None:
         """Return the last words of a launched command that has ended."""
-        if self._attachment is None or not self._attachment.ended:
+        if self._attachment is None or not self._attachment.has_ended(_DYING_S):
             return None
         return f"its launched command has ended: {self._attachment.last_words() or 'it said nothing'}"
 
