@@ -1,6 +1,9 @@
 """Promise: nothing a worker does holds up its parent for longer than the deadline, and no worker outlives the pool."""
 
+import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -238,6 +241,47 @@ def test_ctrl_c_ends_every_worker(tmp_path: Path) -> None:
         pool.run(tasks, interrupt)
     assert time.monotonic() - began_s < DEADLINE_S
     _assert_gone(events)
+
+
+def _hanging(folder: Path) -> tuple[Pool, Path]:
+    """Return a pool whose board hangs in its first rung, and the pipe that says where."""
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    return _pool(serial=f"hang:{pipe}"), pipe
+
+
+def test_a_rung_that_hangs_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is taken, here with all the time in the world."""
+    pool, pipe = _hanging(tmp_path)
+    threading.Thread(target=pipe.read_text, daemon=True).start()
+    deadlines_s = iter((1.0, DEADLINE_S))
+    events: Events = []
+
+    def listen(task: Task, board: str, event: dict[str, Any]) -> None:
+        events.append((task.name, board, event))
+        if event["event"] == "retry":
+            monkeypatch.setattr("fqtbench.bench.pool.RUNG_DEADLINE_S", next(deadlines_s))
+
+    with pool:
+        pool.run([_task(tmp_path, "once-LinkError")], listen)
+    assert _course(events) == ["LinkError", "reset: DeadlineError", "connect under reset", "done"]
+
+
+def test_ctrl_c_ends_a_worker_that_hangs_in_a_rung(tmp_path: Path) -> None:
+    pool, pipe = _hanging(tmp_path)
+    pids: list[int] = []
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        pids.append(int(pipe.read_text()))
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        _run(pool, [_task(tmp_path, "LinkError")])
+    thread.join(DEADLINE_S)
+    assert not psutil.pid_exists(pids[0])
 
 
 def test_a_task_for_a_board_that_is_not_there_is_refused(tmp_path: Path) -> None:
