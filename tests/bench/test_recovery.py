@@ -5,17 +5,20 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import Self
 
 import psutil
 import pytest
 
 from fqtbench import errors
+from fqtbench.bench import wired
 from fqtbench.bench.job import Charge
 from fqtbench.bench.power_cycle import PowerCycleCommand
 from fqtbench.bench.recovery import Climb, Rung, policy_of, rungs_of
 from fqtbench.board import BoardInstance, load_models
 from fqtbench.errors import BoardError
 from fqtbench.power import monitor
+from fqtbench.power.modelled import ModelledMonitor
 
 MODELS = load_models()
 PLAIN = BoardInstance(name="desk", model="nrf52840", probe="1", serial="x")
@@ -85,6 +88,33 @@ def test_a_monitor_that_carries_the_supply_is_a_rung(monkeypatch: pytest.MonkeyP
     through = PLAIN.model_copy(update={"power": "ppk2:C0FFEE"})
     assert POWER in rungs_of(through, MODELS["nrf52840"], consent=False)
     assert POWER not in rungs_of(PLAIN, MODELS["nrf52840"], consent=False)
+
+
+def test_a_power_cycle_is_the_monitors_where_it_can_and_a_reset_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is no such monitor yet: a stand-in for it, and for the probe."""
+    course: list[str] = []
+
+    class Switching(ModelledMonitor):
+        def power_cycle(self) -> None:
+            course.append("power cycle")
+
+    class Connected:
+        def __init__(self, *_: str) -> None: ...
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def reset(self) -> None:
+            course.append("reset")
+
+    monkeypatch.setattr(wired, "open_monitor", lambda url, supply: Switching(supply))
+    monkeypatch.setattr(wired, "Probe", Connected)
+    board = SWITCHED.model_copy(update={"power_cycle": ("false",), "probe": f"test-{os.getpid()}"})
+    access = wired.WiredAccess(Charge(instance=board, model=MODELS["nrf52840"]), lambda event: None)
+    access.restore(Rung.POWER_CYCLE)
+    assert course == ["power cycle", "reset"]
 
 
 @pytest.mark.parametrize("by", ["bench.toml", "--recover"])

@@ -48,6 +48,7 @@ class WiredAccess:
         self._emit = emit
         self._resources = ExitStack()
         self._attachment: Attachment | None = None
+        self._held = False
         self._switching: PowerCycleCommand | None = None
 
     def attach(self) -> Event:
@@ -200,17 +201,18 @@ class WiredAccess:
             self._attachment.end(patience_s)
 
     def _attached(self) -> Attachment:
-        if self._attachment is None:
+        if self._attachment is None or not self._held:
             self._emit({"event": "stage", "text": "attaching"})
-            attachment = self._resources.enter_context(Attachment(self._instance))
+            self._attachment = Attachment(self._instance)  # known to `end` while it launches
+            self._resources.enter_context(self._attachment)
             lock = ProbeLock(
-                attachment.addresses.probe,
+                self._attachment.addresses.probe,
                 self._instance.name,
                 patience_s=self._patience_s,
                 on_wait=lambda text: self._emit({"event": "waiting", "text": text}),
             )
             self._resources.enter_context(lock)
-            self._attachment = attachment
+            self._held = True
         return self._attachment
 
     def _addresses(self) -> Addresses:
