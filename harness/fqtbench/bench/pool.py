@@ -157,7 +157,7 @@ class Pool:
         else:
             if event["event"] == "attached":
                 worker.has_attached()
-            if work.rung is None:
+            if work.rung is None or event["event"] == "waiting":
                 self._tell(work.task, worker.board, event)
 
     def _finish(self, worker: WorkerProcess, work: _Work, event: Event) -> None:

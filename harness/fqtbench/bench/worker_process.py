@@ -82,7 +82,11 @@ class WorkerProcess:
 
     def obituary(self) -> str:
         """Return how a worker that has ended by itself did so, and its last words."""
-        code = self._process.wait()
+        try:
+            code = self._process.wait(END_DEADLINE_S)
+        except subprocess.TimeoutExpired:  # it closed its output, and lives
+            self._process.kill()
+            code = self._process.wait()
         self._threads[1].join(END_DEADLINE_S)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         said = f": {self.last_words[-1]}" if self.last_words else ""
