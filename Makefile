@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test soak fuzz check firmware kernels results studies figures pretrained reproduction clean
+.PHONY: demo test gate baseline soak fuzz check firmware kernels results studies figures pretrained reproduction clean
 
 demo: $(VENV)/.demo
 	@rm -rf out/demo
@@ -14,6 +14,19 @@ demo: $(VENV)/.demo
 # tests, as xdist would, one of them comes last, and the other cores wait for it.
 test: check
 	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# The project's own gate (docs/ci.md): a training step on each virtual board beside the committed baseline.
+gate: $(VENV)/.dev
+	@rm -rf out/gate
+	@$(BIN)/fqtbench gate experiments/gate.yaml --baseline results/baseline/gate --out out/gate --profile
+
+# After a change that is meant to cost something: make baseline REASON="what it buys"
+baseline: export REASON := $(REASON)
+baseline: $(VENV)/.dev
+	@test -n "$$REASON" || { echo 'make baseline REASON="why": the history of the baseline keeps it' >&2; exit 2; }
+	@rm -rf out/baseline
+	@$(BIN)/fqtbench run experiments/gate.yaml --out out/baseline
+	@$(BIN)/fqtbench baseline update results/baseline/gate out/baseline --reason "$$REASON"
 
 # What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants.
 soak: $(VENV)/.dev

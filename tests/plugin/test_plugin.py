@@ -8,7 +8,6 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
-
 from fqtbench.bench.lock import probe_holder
 from fqtbench.board import BoardInstance, load_models
 from fqtbench.pytest_plugin import _MARKER
