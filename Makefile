@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test gate baseline soak fuzz check firmware kernels results studies figures pretrained reproduction clean
+.PHONY: demo test gate baseline reruns soak fuzz check firmware kernels results studies figures pretrained reproduction clean
 
 demo: $(VENV)/.demo
 	@rm -rf out/demo
@@ -31,6 +31,10 @@ baseline: $(VENV)/.dev
 # What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants.
 soak: $(VENV)/.dev
 	@for name in uart disturbance kills; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# The gate a hundred times on unchanged code; some ten minutes.
+reruns: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.reruns
 
 # Every kind of figure of the paper once, with few samples and one seed.
 figures: $(VENV)/.dev
