@@ -19,7 +19,8 @@ _BOUND: Final = 0.01  # of the phase's cycles
 _CHIP: Final = "nrf52840"
 _KERNEL: Final = "engine/kernels/outer.c"  # the input's row of a dense layer's gradient
 _WHERE: Final = "    const uint8_t *const end = x + n;\n"
-_EXPECTED: Final = ("layer 5:fully_connected ∂W: +", "function fqt_outer_of: +")
+# The suite's only dense layer.
+_EXPECTED: Final = ("layer 4:fully_connected ∂W: +", "function fqt_outer_of: +")
 _PHASE: Final = "backward"
 _FIRST_TURNS: Final = 100
 _MAX_BUILDS: Final = 8
