@@ -18,6 +18,7 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 _WORKER: Final = str(Path(__file__).with_name("counting_worker.py"))
 _DEADLINE_S: Final = 200
 _TINY: Final = """
+import pytest
 LAYERS = [{"type": "max_pool", "size": 7}, {"type": "fully_connected", "units": 10, "activation": "linear"}]
 TINY = {"network": {"layers": LAYERS}, "training": {"batch": 8}}
 DATA = {"name": "fashion-mnist-12k", "test": 10}
