@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test soak fuzz check firmware kernels results studies figures pretrained reproduction clean
+.PHONY: demo test gate baseline reruns soak fuzz check firmware kernels results studies figures pretrained reproduction clean
 
 demo: $(VENV)/.demo
 	@rm -rf out/demo
@@ -15,9 +15,26 @@ demo: $(VENV)/.demo
 test: check
 	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# The project's own gate (docs/ci.md): a training step on each virtual board beside the committed baseline.
+gate: $(VENV)/.dev
+	@rm -rf out/gate
+	@$(BIN)/fqtbench gate experiments/gate.yaml --baseline results/baseline/gate --out out/gate --profile
+
+# After a change that is meant to cost something: make baseline REASON="what it buys"
+baseline: export REASON := $(REASON)
+baseline: $(VENV)/.dev
+	@test -n "$$REASON" || { echo 'make baseline REASON="why": the history of the baseline keeps it' >&2; exit 2; }
+	@rm -rf out/baseline
+	@$(BIN)/fqtbench run experiments/gate.yaml --out out/baseline
+	@$(BIN)/fqtbench baseline update results/baseline/gate out/baseline --reason "$$REASON"
+
 # What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants.
 soak: $(VENV)/.dev
-	@for name in uart disturbance kills; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in uart disturbance kills gate; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# The gate a hundred times on unchanged code; some ten minutes.
+reruns: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.reruns
 
 # Every kind of figure of the paper once, with few samples and one seed.
 figures: $(VENV)/.dev
@@ -43,7 +60,7 @@ kernels: firmware
 
 # Make the committed figures again: the two suites, every promise, the README's table. Commit first: it clones.
 results: $(VENV)/.dev
-	@for name in kernels suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills clean_clone readme; do \
+	@for name in kernels suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills gate reruns clean_clone readme; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # The accuracy studies on the board `host`, half an hour on one core.

@@ -83,6 +83,12 @@ def test_it_trains_on_a_virtual_board_outside_the_clone(installed: Path, tmp_pat
     assert len((tmp_path / "out" / "summary.csv").read_text().splitlines()) == 2
 
 
+def test_it_is_a_plugin_of_pytest(installed: Path, tmp_path: Path) -> None:
+    command = [str(installed / "python"), "-m", "pytest", "--markers"]
+    done = subprocess.run(command, cwd=tmp_path, timeout=60, capture_output=True, text=True, check=False)
+    assert "@pytest.mark.fqt_needs(*features): " in done.stdout, done.stderr
+
+
 def test_it_counts_kernels_outside_the_clone(installed: Path, tmp_path: Path) -> None:
     rows = _run(installed, tmp_path, "kernels", "--board", "rp2040", "--csv").splitlines()
     assert rows[0].startswith("core,shape,kernel,")

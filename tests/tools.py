@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 
-def require(tool: str, debian_package: str) -> str:
+def require(tool: str, package: str, where: str = "Debian") -> str:
     """Return the path of `tool`; without it skip the test, or fail it where FQTBENCH_TOOLS=required."""
     path = shutil.which(tool)
     if path is not None:
         return path
-    message = f"needs {tool} (Debian: {debian_package})"
+    message = f"needs {tool} ({where}: {package})"
     if os.environ.get("FQTBENCH_TOOLS") == "required":
         pytest.fail(message)
     pytest.skip(message)

@@ -27,6 +27,8 @@ USB_SERIAL: Final = re.compile(r"([0-9A-Fa-f]{4}):([0-9A-Fa-f]{4}):(\S(?:.*?\S)?
 """A serial port by its USB identity: vid:pid:serial, and where a device has several ports, -if and the interface, as
 udev writes it. A serial number may contain colons."""
 _MEANT_AS_USB: Final = re.compile(r"(0x)?[0-9A-Fa-f]{1,4}:(0x)?[0-9A-Fa-f]{1,4}(:.*)?")
+Command = Annotated[tuple[str, ...], Field(min_length=1)]
+_LABGRID: Final = ("labgrid-client",)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -126,18 +128,22 @@ class BoardInstance(_Strict):
     erased if nothing else brings the board back.
 
     `profiler`: whether its launched command prints the address of one, which counts what the firmware executes.
+
+    `place`: the labgrid place that is booked for it by the client `labgrid`, a command (docs/bench.md).
     """
 
     name: Name
     model: Name
-    launch: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    launch: Command | None = None
     probe: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     serial: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_check_serial)] | None = None
     power: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:\S*$", max_length=1024)] = "modelled:"
     cycles: Origin = "measured"
     profiler: bool = False
-    power_cycle: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    power_cycle: Command | None = None
     recover: bool = False
+    place: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")] | None = None
+    labgrid: Command = _LABGRID
 
     def reachable_as(self, model: BoardModel) -> bool:
         """Whether it says enough for a board of `model` to be found."""
@@ -146,7 +152,19 @@ class BoardInstance(_Strict):
 
 
 class _Bench(_Strict):
+    """`labgrid`: the client for all boards that don't name one of their own."""
+
     board: tuple[BoardInstance, ...] = ()
+    labgrid: Command = _LABGRID
+
+    def boards(self) -> tuple[BoardInstance, ...]:
+        """Return the boards, each with its client."""
+        return tuple(
+            board
+            if "labgrid" in board.model_fields_set
+            else board.model_copy(update={"labgrid": self.labgrid})
+            for board in self.board
+        )
 
 
 def load_models() -> dict[str, BoardModel]:
@@ -171,7 +189,7 @@ def load_instances(models: dict[str, BoardModel], bench: Path | None = None) -> 
     path = bench or BENCH_FILE
     data = _read_toml(path)
     try:
-        described = _Bench.model_validate(data).board
+        described = _Bench.model_validate(data).boards()
     except ValidationError as error:
         raise UsageError(explain(error, _Bench, data, lambda _: str(path))) from error
     for instance in described:

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from fqtbench.bench.lock import PATIENCE_S
 from fqtbench.board import load_instances, load_models
 from fqtbench.cli_options import (
     BenchOption,
@@ -16,6 +17,7 @@ from fqtbench.cli_options import (
     ResumeOption,
     RootOption,
     SuiteArgument,
+    WaitOption,
     boards_of,
     errors,
     interruptible,
@@ -110,6 +112,7 @@ def gate(
         Path | None, typer.Option("--out", help="Results folder [default: out/<suite name>-gate]")
     ] = None,
     resume: ResumeOption = False,
+    wait: WaitOption = PATIENCE_S,
     profile: Annotated[
         bool, typer.Option("--profile", help="Name layer and function, on boards that have a profiler.")
     ] = False,
@@ -129,7 +132,7 @@ def gate(
     models = load_models()
     boards = boards_of(read, board, load_instances(models, bench))
     folder = out or Path("out") / f"{read.spec.name}-gate"
-    order = Order(read, boards, models, folder, resume, dataset_root)
+    order = Order(read, boards, models, folder, resume, dataset_root, wait)
     with (
         _usable(),
         interruptible(f"interrupted; what was recorded in {folder} is safe, go on by --resume"),

@@ -48,7 +48,8 @@ def probe_holder(probe_id: str, folder: Path = _FOLDER) -> Holder | None:
 class ProbeLock:
     """Holds the probe `probe_id` while the context lasts; BusyError, naming the holder, if somebody else has it.
 
-    `patience_s`: how long it waits for the probe. `on_wait` is told, before it waits, for whom and how long.
+    `patience_s`: how long it waits for the probe. `on_wait` is told, before it waits, for whom and how long. `what`:
+    what messages call it, if it isn't a probe; things of different kinds have nothing to do with each other.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class ProbeLock:
         folder: Path = _FOLDER,
         patience_s: float = PATIENCE_S,
         on_wait: Callable[[str], None] = lambda text: None,
+        what: str = "probe",
     ) -> None:
-        self._probe_id, self._board = probe_id, board
+        self._probe_id, self._board, self._what = probe_id, board, what
         self._patience_s, self._on_wait = patience_s, on_wait
-        lock, self._holder = _files(probe_id, folder)
+        lock, self._holder = _files(probe_id if what == "probe" else f"{what} {probe_id}", folder)
         _make(folder)
         self._lock = FileLock(lock, mode=_FILE_MODE)
 
@@ -71,11 +73,13 @@ class ProbeLock:
         except Timeout:
             waited = f" after {self._patience_s:g} s of waiting" if self._patience_s > PATIENCE_S else ""
             raise BusyError(
-                f"board {self._board}: probe {self._probe_id} is in use by {_read_holder(self._holder)}{waited}; "
-                "wait for it (`fqtbench run --wait SECONDS`), or end it"
+                f"board {self._board}: {self._what} {self._probe_id} is in use by "
+                f"{_read_holder(self._holder)}{waited}; wait for it (`fqtbench run --wait SECONDS`), or end it"
             ) from None
         except OSError as error:
-            raise ProbeError(f"board {self._board}: can't lock probe {self._probe_id}: {error}") from error
+            raise ProbeError(
+                f"board {self._board}: can't lock {self._what} {self._probe_id}: {error}"
+            ) from error
         self._say_who()
         return self
 
@@ -93,7 +97,9 @@ class ProbeLock:
             if self._patience_s <= 0:
                 raise
             who = _read_holder(self._holder)
-            self._on_wait(f"waiting {self._patience_s:g} s for probe {self._probe_id}, in use by {who}")
+            self._on_wait(
+                f"waiting {self._patience_s:g} s for {self._what} {self._probe_id}, in use by {who}"
+            )
             self._lock.acquire(timeout=self._patience_s)
 
     def _say_who(self) -> None:

@@ -11,6 +11,7 @@ from fqtbench.bench.access import Emit, Event
 from fqtbench.bench.job import Charge, ExamineJob, TrainJob
 from fqtbench.bench.launch import Addresses, Attachment
 from fqtbench.bench.lock import ProbeLock
+from fqtbench.bench.place import Place
 from fqtbench.bench.ports import find_port
 from fqtbench.bench.power_cycle import PowerCycleCommand
 from fqtbench.bench.profiler import Profiler, open_profiler
@@ -52,7 +53,7 @@ class WiredAccess:
         self._switching: PowerCycleCommand | None = None
 
     def attach(self) -> Event:
-        """Launch the board if need be, lock its probe; returns the addresses."""
+        """Book the board's place if it has one, launch it if need be, lock its probe; returns the addresses."""
         return self._attached().addresses.model_dump()
 
     def flash(self, elf: Path, image: Path | None) -> None:
@@ -203,17 +204,22 @@ class WiredAccess:
     def _attached(self) -> Attachment:
         if self._attachment is None or not self._held:
             self._emit({"event": "stage", "text": "attaching"})
+            if self._instance.place is not None:
+                self._resources.enter_context(Place(self._instance, self._patience_s, self._tell_waiting))
             self._attachment = Attachment(self._instance)  # known to `end` while it launches
             self._resources.enter_context(self._attachment)
             lock = ProbeLock(
                 self._attachment.addresses.probe,
                 self._instance.name,
                 patience_s=self._patience_s,
-                on_wait=lambda text: self._emit({"event": "waiting", "text": text}),
+                on_wait=self._tell_waiting,
             )
             self._resources.enter_context(lock)
             self._held = True
         return self._attachment
+
+    def _tell_waiting(self, text: str) -> None:
+        self._emit({"event": "waiting", "text": text})
 
     def _addresses(self) -> Addresses:
         return self._attached().addresses

@@ -150,10 +150,13 @@ def packaged_suite(name: str) -> Path:
 def load_suite(path: Path, *, quick: bool = False) -> Suite:
     """Read and check a suite, on demand as its `quick` has it; UsageError names file, line, key, nearest name."""
     document = yaml_lines.read(path)
-    if not isinstance(document.data, dict):
-        raise UsageError(f"{document.where(())}: a suite is a mapping of keys (name, dataset, network, …)")
-    if quick:
-        document = _shortened(document)
+    _check_mapping(document)
+    return check_suite(_shortened(document) if quick else document)
+
+
+def check_suite(document: Document) -> Suite:
+    """Return the suite that `document` describes; UsageError as of `load_suite`."""
+    _check_mapping(document)
     try:
         spec = SuiteSpec.model_validate(document.data)
     except ValidationError as error:
@@ -162,6 +165,11 @@ def load_suite(path: Path, *, quick: bool = False) -> Suite:
     for variant in variants:
         _check_dataset(document, variant)
     return Suite(document, spec, variants)
+
+
+def _check_mapping(document: Document) -> None:
+    if not isinstance(document.data, dict):
+        raise UsageError(f"{document.where(())}: a suite is a mapping of keys (name, dataset, network, …)")
 
 
 def _shortened(document: Document) -> Document:

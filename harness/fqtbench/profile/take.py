@@ -1,13 +1,13 @@
 """Take a profile: the first steps of one run of a suite, on one board, under its profiler."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from fqtbench.bench.job import Charge, ProfileJob
-from fqtbench.bench.pool import Pool, Task
+from fqtbench.bench.job import AnyJob, Charge, ProfileJob
+from fqtbench.bench.pool import Listener, Pool, Task
 from fqtbench.bench.profiler import Trace
 from fqtbench.board import BoardInstance, BoardModel
 from fqtbench.errors import UsageError
@@ -21,6 +21,8 @@ from fqtbench.profile.symbols import FirmwareMap, Usage, read_map
 from fqtbench.training.image import Image
 
 DEFAULT_BATCHES: Final = 1
+Do = Callable[[str, AnyJob, float, Listener], None]
+"""Does a job of this name, within so many seconds, and tells its events."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,14 @@ def require_profiler(board: BoardInstance, known: Iterable[BoardInstance]) -> No
         )
 
 
-def take_profile(request: Request) -> tuple[Profile, FirmwareMap]:
+def take_profile(request: Request, do: Do | None = None) -> tuple[Profile, FirmwareMap]:
     """Flash, train, count; returns the profile, and the map of the firmware that was profiled.
 
-    Raises UsageError, ImageError, BoardError.
+    `do`: by a worker that holds the board already; else by one of its own. Raises UsageError, ImageError, BoardError.
     """
     run = _plan(request)
     firmware = read_map(run.firmware.path)
-    events = _execute(request, run, firmware)
+    events = _execute(request, run, firmware, do or _by_own_worker(request))
     return _profile(request, run, firmware, events), firmware
 
 
@@ -88,15 +90,14 @@ def _steps(request: Request, run: Run) -> int:
     return DEFAULT_BATCHES * batch if request.steps is None else request.steps
 
 
-def _execute(request: Request, run: Run, firmware: FirmwareMap) -> dict[str, dict[str, Any]]:
+def _execute(request: Request, run: Run, firmware: FirmwareMap, do: Do) -> dict[str, dict[str, Any]]:
     """Do the job in a worker; returns its events by kind."""
     events: dict[str, dict[str, Any]] = {}
 
     def keep(task: Task, board: str, event: dict[str, Any]) -> None:
         events[event["event"]] = event
 
-    charge = Charge(instance=request.board, model=request.model)
-    with tempfile.TemporaryDirectory(prefix="fqtbench-profile-") as folder, Pool([charge]) as pool:
+    with tempfile.TemporaryDirectory(prefix="fqtbench-profile-") as folder:
         image = Path(folder) / "image.bin"
         image.write_bytes(run.compiled.image)
         job = ProfileJob(
@@ -105,8 +106,16 @@ def _execute(request: Request, run: Run, firmware: FirmwareMap) -> dict[str, dic
             after=request.after,
             steps=_steps(request, run),
         )
-        pool.run([Task(f"profile of {run.name}", run.model.name, job, request.suite.spec.deadline_s)], keep)
+        do(f"profile of {run.name}", job, request.suite.spec.deadline_s, keep)
     return events
+
+
+def _by_own_worker(request: Request) -> Do:
+    def do(what: str, job: AnyJob, deadline_s: float, listen: Listener) -> None:
+        with Pool([Charge(instance=request.board, model=request.model)]) as pool:
+            pool.run([Task(what, request.model.name, job, deadline_s)], listen)
+
+    return do
 
 
 def _profile(request: Request, run: Run, firmware: FirmwareMap, events: dict[str, dict[str, Any]]) -> Profile:
