@@ -17,7 +17,7 @@ _KEEPER: Final = (sys.executable, "-m", "fqtbench.bench.place_keeper")
 
 
 class Place:
-    """Books the place of `board`; ProbeError, naming who has it, if it isn't free within `patience_s`.
+    """Books the place of `board`; BusyError, naming who has it, if it isn't free within `patience_s`.
 
     The keeper bounds each of its steps, so nothing here needs a deadline. `on_wait` is told whom it waits for.
     """

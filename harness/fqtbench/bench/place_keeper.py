@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from fqtbench.bench.labgrid import Booking, Client, ourselves
 from fqtbench.bench.lock import ProbeLock
 from fqtbench.durable import write_durably
-from fqtbench.errors import FqtbenchError, ProbeError
+from fqtbench.errors import BusyError, FqtbenchError
 
 _POLL_S: Final = 2.0
 _RELEASE_S: Final = 10.0  # what the keeper before us may take to release, on a loaded host
@@ -89,7 +89,7 @@ class Keeper:
                     self._remember(found)
                     return True
                 if found.holder is None:
-                    raise ProbeError(
+                    raise BusyError(
                         f"board {self._errand.board}: labgrid place {self._errand.place}: {objection}"
                     )
             if found.holder == ourselves():
@@ -117,7 +117,7 @@ class Keeper:
             return self._mark.read_bytes() == booking.changed.encode()
         return False
 
-    def _taken(self, booking: Booking) -> ProbeError:
+    def _taken(self, booking: Booking) -> BusyError:
         errand, holder = self._errand, booking.holder or ""
         user = ourselves().partition("/")[2]
         advice = "wait for it (`fqtbench run --wait SECONDS`), or ask them"
@@ -125,7 +125,7 @@ class Keeper:
             where = holder.removesuffix(f"/{user}")
             advice = f"that is you on {where}: if nothing runs there, `{self._client.shown} -p {errand.place} release`"
         taken = f"labgrid place {errand.place} is in use by {holder} since {booking.changed}"
-        return ProbeError(f"board {errand.board}: {taken}; {advice}")
+        return BusyError(f"board {errand.board}: {taken}; {advice}")
 
 
 def emit(event: str, **facts: Any) -> None:
