@@ -227,6 +227,7 @@ static void watch_overrun(struct link *link)
         return;
     link->counters.overruns++;
     link->admitted = 0; /* nobody knows how many frames went by */
+    link->cut = false;
     start_receiver(link);
     drop_bad(link);
 }
@@ -242,11 +243,16 @@ const struct wire_frame *link_poll(struct link *link)
             break;
         if (state == RING_OVERLONG) {
             ring_drop(&link->ring, bytes);
+            link->cut = bytes <= link->max_frame_bytes;
+            link->admitted -= link->admitted > 0 && !link->cut;
             drop_bad(link);
         } else if (bytes == 0) {
             ring_drop(&link->ring, 1u);
+            link->admitted -= link->admitted > 0 && link->cut;
+            link->cut = false;
         } else {
             link->admitted -= link->admitted > 0;
+            link->cut = false;
             take(link, bytes);
         }
         watch_overrun(link);

@@ -56,6 +56,7 @@ struct link {
     uint32_t expected;        /* seq to be accepted next */
     uint32_t grant;           /* highest seq that the host may send: the last answered + n_slots */
     uint32_t admitted;        /* falls of RTS less frames taken from the ring */
+    bool cut;                 /* the rest of a frame that was too long, with its 0x00, is still to come */
     bool complained;          /* a NAK or ERROR(no session) was sent since the last good frame */
     struct wire_frame queue[LINK_MAX_SLOTS]; /* accepted and not yet answered; entry i lies in slot i */
     uint32_t head, queued;
