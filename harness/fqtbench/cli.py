@@ -27,6 +27,7 @@ from fqtbench.cli_options import (
     InterruptError,
     JsonOption,
     OutOption,
+    RecoverOption,
     ResumeOption,
     RootOption,
     SuiteArgument,
@@ -45,6 +46,7 @@ from fqtbench.errors import BoardError, FqtbenchError, ResultError, UsageError
 from fqtbench.exchange.export_onnx import export_onnx
 from fqtbench.exchange.npz import save_npz
 from fqtbench.exchange.onnx_file import require_onnx
+from fqtbench.experiment.attempts import ATTEMPTS
 from fqtbench.experiment.export import exported_network, find_run, read_run
 from fqtbench.experiment.plan import plan_runs
 from fqtbench.experiment.results import load_results, summary_table
@@ -99,6 +101,7 @@ def run(
     out: OutOption = None,
     resume: ResumeOption = False,
     wait: WaitOption = PATIENCE_S,
+    erase: RecoverOption = False,
     dataset_root: RootOption = None,
     bench: BenchOption = None,
     as_json: JsonOption = False,
@@ -108,7 +111,7 @@ def run(
     models = load_models()
     boards = boards_of(read, board, load_instances(models, bench))
     folder = out or Path("out") / read.spec.name
-    order = Order(read, boards, models, folder, resume, dataset_root, wait)
+    order = Order(read, boards, models, folder, resume, dataset_root, wait, erase)
     with interruptible(f"interrupted; what was recorded in {folder} is safe, go on by --resume"):
         try:
             with Progress(errors, quiet=as_json) as progress:
@@ -322,6 +325,11 @@ def _show_results(folder: Path, page: Path, as_json: bool) -> None:
         if run_result.description["perturbed"]:
             output.print(
                 f"{run_result.label}: perturbed, frames were sent again on its line; its times are not exact"
+            )
+        if run_result.attempts > 1:
+            failed = f"{run_result.attempts - 1} failed before; {folder / ATTEMPTS} says why"
+            output.print(
+                f"{run_result.label}: recorded at attempt {run_result.attempts}, {failed}", markup=False
             )
     output.print(f"report: {page.resolve()}", highlight=False)
 

@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from fqtbench.bench.job import Charge, FlashJob
-from fqtbench.bench.pool import MAX_ATTEMPTS, Pool, Task
+from fqtbench.bench.pool import Pool, Task
 from fqtbench.board import BoardInstance, load_models
-from fqtbench.errors import BoardError, DeviceError, LinkError, ProbeError, UsageError
+from fqtbench.errors import BoardError, LinkError, ProbeError, UsageError, WrongDeviceError
 
 WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 DEADLINE_S = 60.0
@@ -110,21 +110,22 @@ def test_a_worker_that_prints_garbage_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_link_that_fails_once_is_tried_again_on_a_fresh_worker(tmp_path: Path) -> None:
-    events = _run(_pool(), [_task(tmp_path, "link-once")])
+    events = _run(_pool(), [_task(tmp_path, "once-LinkError")])
     kinds = [event["event"] for _, _, event in events]
-    assert kinds == ["pid", "retry", "pid", "done"]
+    assert kinds == ["pid", "failed", "retry", "rung", "pid", "done"]
     assert len({event["pid"] for _, _, event in events if event["event"] == "pid"}) == 2
 
 
 def test_a_link_that_keeps_failing_is_given_up(tmp_path: Path) -> None:
-    events, error = _failing(_pool(), _task(tmp_path, "link"))
+    events, error = _failing(_pool(), _task(tmp_path, "LinkError"))
     assert isinstance(error, LinkError)
-    assert [event["event"] for _, _, event in events].count("pid") == MAX_ATTEMPTS
+    assert str(error) == "run 1 on board board-0: no answer (given up after 3 attempts)"
+    assert [event["event"] for _, _, event in events].count("pid") == 3
 
 
 def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
-    events, error = _failing(_pool(), _task(tmp_path, "device"))
-    assert isinstance(error, DeviceError)
+    events, error = _failing(_pool(), _task(tmp_path, "WrongDeviceError"))
+    assert isinstance(error, WrongDeviceError)
     assert str(error) == "run 1 on board board-0: no answer"
     assert [event["event"] for _, _, event in events].count("pid") == 1
 
@@ -136,7 +137,7 @@ def _done(events: Events) -> dict[str, str]:
 
 def test_a_board_that_fails_hands_its_run_to_another_one_of_its_model(tmp_path: Path) -> None:
     """It gets no other run; all are done, and the failure is still told."""
-    tasks = [_task(tmp_path, "lost-board-0", "run 1"), _task(tmp_path, "after", "run 2")]
+    tasks = [_task(tmp_path, "busy-board-0", "run 1"), _task(tmp_path, "after", "run 2")]
     events, error = _failing(_pool(2), *tasks, _task(tmp_path, "ok", "run 3"))
     assert isinstance(error, ProbeError)
     assert str(error) == "run 1 on board board-0: no answer"
@@ -147,7 +148,7 @@ def test_a_board_that_fails_hands_its_run_to_another_one_of_its_model(tmp_path: 
 
 def test_a_board_that_fails_stops_no_board_of_another_model(tmp_path: Path) -> None:
     """What only it could do stays undone; the others do all of theirs, also what began after it failed."""
-    tasks = [_task(tmp_path, "lost-board-0", "run 1"), _task(tmp_path, "ok", "run 2")]
+    tasks = [_task(tmp_path, "busy-board-0", "run 1"), _task(tmp_path, "ok", "run 2")]
     others = [_task(tmp_path, "after", f"run {i}", model="rp2040") for i in (3, 4)]
     events, error = _failing(_pool(1, "rp2040"), *tasks, *others)
     assert isinstance(error, ProbeError)
@@ -166,7 +167,7 @@ def test_a_late_or_dying_worker_stops_no_other_board(tmp_path: Path, script: str
 
 
 def test_every_board_that_failed_is_named(tmp_path: Path) -> None:
-    tasks = [_task(tmp_path, "device", "run 1"), _task(tmp_path, "crash", "run 2", model="rp2040")]
+    tasks = [_task(tmp_path, "WrongDeviceError", "run 1"), _task(tmp_path, "crash", "run 2", model="rp2040")]
     _, error = _failing(_pool(1, "rp2040"), *tasks)
     assert str(error).startswith("2 boards failed: (")
     assert "run 1 on board board-0: no answer" in str(error)
@@ -176,7 +177,7 @@ def test_every_board_that_failed_is_named(tmp_path: Path) -> None:
 
 def test_what_no_board_can_help_ends_all_at_once(tmp_path: Path) -> None:
     """The other board would be silent until its deadline."""
-    tasks = [_task(tmp_path, "silent", "run 1"), _task(tmp_path, "usage", "run 2", model="rp2040")]
+    tasks = [_task(tmp_path, "silent", "run 1"), _task(tmp_path, "UsageError", "run 2", model="rp2040")]
     began_s = time.monotonic()
     with pytest.raises(UsageError, match="run 2 on board board-1"), _pool(1, "rp2040") as pool:
         pool.run(tasks, lambda *_: None)
