@@ -15,9 +15,10 @@ demo: $(VENV)/.demo
 test: check
 	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-# What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants.
+# What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants, faults
+# of boards, lines and disks, Ctrl-C.
 soak: $(VENV)/.dev
-	@for name in uart disturbance kills; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in uart disturbance kills reliability; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # Every kind of figure of the paper once, with few samples and one seed.
 figures: $(VENV)/.dev
@@ -43,7 +44,7 @@ kernels: firmware
 
 # Make the committed figures again: the two suites, every promise, the README's table. Commit first: it clones.
 results: $(VENV)/.dev
-	@for name in kernels suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills clean_clone readme; do \
+	@for name in kernels suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills reliability clean_clone readme; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # The accuracy studies on the board `host`, half an hour on one core.
