@@ -103,12 +103,10 @@ class Progress:
                 )
             case "retry":
                 self._bars.reset(bar)
-                after = f" after a {event['rung']}" if event["rung"] else " on another board"
+                first = f"{event['rung']} first" if event["rung"] else "on another board"
                 self._say(
-                    f"{run.name} on {board}: attempt {event['attempt']}{after}, because: {event['reason']}"
+                    f"{run.name} on {board}: attempt {event['attempt']}, {first}, because: {event['reason']}"
                 )
-            case "rung" if event["class"] is not None:
-                self._say(f"failed: {event['reason']}")
             case "lost":
                 self._bars.remove_task(self._runs.pop(run.run_id))
                 self._say(f"failed: {event['reason']}; the other boards go on")

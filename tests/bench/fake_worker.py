@@ -5,7 +5,8 @@ answers), ``deaf`` (nor ends when its input closes), ``crash``, ``garbage``, the
 of errors (that error each time), ``once-CLASS`` (the first time, remembered in a file beside it), ``busy-B``
 (BusyError on board B, done on every other one), ``after`` (done when the test has put a file ``failed`` beside it).
 
-A rung of the ladder succeeds, but for those, by number, that the serial line of its board lists after ``broken:``.
+A rung of the ladder succeeds, but for those, by number, that the serial line of its board lists after ``broken:``. The
+first one says its process id into the pipe that follows ``hang:``, and never ends.
 """
 
 import json
@@ -60,6 +61,10 @@ def do(script: Path, board: str) -> None:
 
 def restore(rung: int, serial: str) -> None:
     broken = serial.partition("broken:")[2].split(",")
+    pipe = serial.partition("hang:")[2]
+    if pipe and rung == 1:
+        Path(pipe).write_text(str(os.getpid()))
+        signal.pause()
     if str(rung) in broken:
         fail("ProbeError")
     else:

@@ -73,10 +73,13 @@ class Attachment:
     ) -> None:
         self.end()
 
-    @property
-    def ended(self) -> bool:
-        """Whether a launched command has ended although nobody told it to."""
-        return self._process is not None and self._process.poll() is not None
+    def has_ended(self, patience_s: float = 0.0) -> bool:
+        """Whether a launched command has ended although nobody told it to, or does so within `patience_s`."""
+        if self._process is None:
+            return False
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience_s)
+        return self._process.poll() is not None
 
     def last_words(self) -> str:
         """Return the last line that the launched command wrote to its standard error, or nothing."""

@@ -157,7 +157,7 @@ class Pool:
         else:
             if event["event"] == "attached":
                 worker.has_attached()
-            if work.rung is None:
+            if work.rung is None or event["event"] == "waiting":
                 self._tell(work.task, worker.board, event)
 
     def _finish(self, worker: WorkerProcess, work: _Work, event: Event) -> None:
@@ -173,7 +173,7 @@ class Pool:
         if work.rung is not None:
             self._end(worker)
             self._tell_rung(worker.board, work, work.rung, error)
-            self._climb(worker.charge, work, work.climb.after_failed_rung(), work.rung.error)
+            self._climb(worker.charge, work, work.climb.after_failed_rung(), work.rung.error, error)
             return
         if isinstance(error, UsageError):
             raise error
@@ -184,15 +184,17 @@ class Pool:
         self._tell(work.task, worker.board, {"event": "failed", **failed, **times, "rung": _name(rung)})
         self._climb(worker.charge, work, rung, error)
 
-    def _climb(self, charge: Charge, work: _Work, rung: Rung | None, error: FqtbenchError) -> None:
-        """Go on after `error`: by a rung and another attempt, or without this board."""
+    def _climb(
+        self,
+        charge: Charge,
+        work: _Work,
+        rung: Rung | None,
+        error: FqtbenchError,
+        why: FqtbenchError | None = None,
+    ) -> None:
+        """Go on after `error`: by a rung and another attempt, or without this board. `why`: what a rung failed by."""
         task, board = work.task, charge.instance.name
-        retry = {
-            "event": "retry",
-            "attempt": task.attempt + 1,
-            "reason": str(error),
-            "class": type(error).__name__,
-        }
+        retry = {"event": "retry", "attempt": task.attempt + 1, "reason": str(why or error)}
         if rung is None:
             self._lost[board] = _after_all(error, work.climb.failures)
             if any(c.model.name == task.model and c.instance.name not in self._lost for c in self._charges):
@@ -216,9 +218,9 @@ class Pool:
         self._tell(work.task, board, {"event": "rung", "rung": str(taken.rung), **outcome, **times})
 
     def _end(self, worker: WorkerProcess) -> None:
+        worker.end(time.monotonic() + END_DEADLINE_S)  # first, so that Ctrl-C in here finds it to end
         del self._workers[worker.board]
         self._work.pop(worker.board, None)
-        worker.end(time.monotonic() + END_DEADLINE_S)
 
     def _patience_s(self) -> float:
         """Seconds until the next deadline; never long, so that Ctrl-C is noticed on every system."""

@@ -32,6 +32,7 @@ from fqtbench.wire import Device, Hello, SerialLine, open_line
 _RETURN_S: Final = 3.0  # a USB probe that was plugged in again has enumerated by then
 _POWER_UP_S: Final = 15.0  # behind a hub, and with a boot loader of its own
 _RETURN_POLL_S: Final = 0.5
+_DYING_S: Final = 0.2  # the line breaks a moment before the command that served it is gone
 
 
 class WiredAccess:
@@ -47,6 +48,7 @@ class WiredAccess:
         self._emit = emit
         self._resources = ExitStack()
         self._attachment: Attachment | None = None
+        self._held = False
         self._switching: PowerCycleCommand | None = None
 
     def attach(self) -> Event:
@@ -187,7 +189,7 @@ class WiredAccess:
 
     def obituary(self) -> str | None:
         """Return the last words of a launched command that has ended."""
-        if self._attachment is None or not self._attachment.ended:
+        if self._attachment is None or not self._attachment.has_ended(_DYING_S):
             return None
         return f"its launched command has ended: {self._attachment.last_words() or 'it said nothing'}"
 
@@ -199,17 +201,18 @@ class WiredAccess:
             self._attachment.end(patience_s)
 
     def _attached(self) -> Attachment:
-        if self._attachment is None:
+        if self._attachment is None or not self._held:
             self._emit({"event": "stage", "text": "attaching"})
-            attachment = self._resources.enter_context(Attachment(self._instance))
+            self._attachment = Attachment(self._instance)  # known to `end` while it launches
+            self._resources.enter_context(self._attachment)
             lock = ProbeLock(
-                attachment.addresses.probe,
+                self._attachment.addresses.probe,
                 self._instance.name,
                 patience_s=self._patience_s,
                 on_wait=lambda text: self._emit({"event": "waiting", "text": text}),
             )
             self._resources.enter_context(lock)
-            self._attachment = attachment
+            self._held = True
         return self._attachment
 
     def _addresses(self) -> Addresses:

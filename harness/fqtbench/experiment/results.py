@@ -39,7 +39,8 @@ class RunResult:
     @property
     def attempts(self) -> int:
         """How many attempts it took; folders from before these were counted don't say."""
-        return int(self.description.get("attempts", 1))
+        stated = self.description.get("attempts")
+        return stated if isinstance(stated, int) else 1
 
     @property
     def clock_hz(self) -> int:
