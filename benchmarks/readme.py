@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from benchmarks import kernel_tables, reproduction_tables
+from benchmarks import kernel_tables, reliability_tables, reproduction_tables
 from benchmarks.promise import ROOT, Promise, load_all
 from fqtbench.datasets import ENTRIES
 
@@ -185,6 +185,7 @@ def datasets() -> str:
 
 
 _KERNELS: Final = ROOT / "docs" / "kernels.md"
+_RELIABILITY: Final = ROOT / "docs" / "reliability.md"
 _REPRODUCTION: Final = ROOT / "docs" / "reproduction.md"
 TABLES: Final = (
     Table(ROOT / "docs" / "datasets.md", "datasets", datasets),
@@ -203,6 +204,9 @@ TABLES: Final = (
     Table(ROOT / "docs" / "promises.md", "promises", promises),
     Table(ROOT / "docs" / "timing.md", "timing bounds", timing_bounds),
     Table(ROOT / "docs" / "whole-step.md", "whole steps", whole_steps),
+    Table(_RELIABILITY, "faults", reliability_tables.faults),
+    Table(_RELIABILITY, "what the user is told", reliability_tables.told),
+    Table(_RELIABILITY, "faults without a test", reliability_tables.not_covered),
     Table(_REPRODUCTION, "accuracies", reproduction_tables.accuracies),
     Table(_REPRODUCTION, "published accuracies", reproduction_tables.published_accuracies),
     Table(_REPRODUCTION, "published MCUNet", reproduction_tables.published_mcunet),

@@ -24,6 +24,7 @@ from fqtbench.cli_lab import boards, doctor
 from fqtbench.cli_options import (
     BenchOption,
     BoardOption,
+    InterruptError,
     JsonOption,
     OutOption,
     RecoverOption,
@@ -265,6 +266,10 @@ def main() -> NoReturn:
             traceback.print_exception(error)
         errors.print(f"fqtbench: {error}", markup=False)
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == InterruptError.exit_code:  # where no command had more to say
+            errors.print("fqtbench: interrupted")
+        raise
     sys.exit(0)
 
 
@@ -294,7 +299,11 @@ def _act(instance: BoardInstance, model: BoardModel, job: AnyJob) -> dict[str, d
 def _draw(folder: Path) -> Path:
     from fqtbench.report import write_report  # noqa: PLC0415  (matplotlib takes a second to import)
 
-    return write_report(folder)
+    with (
+        interruptible(f"interrupted; the results are safe, `fqtbench report {folder}` draws them again"),
+        errors.status(f"drawing {folder}"),
+    ):
+        return write_report(folder)
 
 
 def _has_runs(folder: Path) -> bool:

@@ -49,10 +49,11 @@ def boards(
     if suggested:
         _suggest(host, models, instances, out, force)
         return
-    statuses = [
-        (subject, status_of(subject, host))
-        for subject in (Subject(instance, models[instance.model]) for instance in instances.values())
-    ]
+    with errors.status("looking at what is attached"):
+        statuses = [
+            (subject, status_of(subject, host))
+            for subject in (Subject(instance, models[instance.model]) for instance in instances.values())
+        ]
     if as_json:
         print_json(_inventory(host, models, statuses))
         return

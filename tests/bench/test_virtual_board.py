@@ -28,6 +28,7 @@ from fqtbench.probe import Probe
 from tests.bench.conftest import bench_file, virtual_board
 from tests.boards import NAMES
 from tests.experiment import suites
+from tests.processes import MARKER, assert_gone, marked
 
 DEADLINE_S = 240
 REPRODUCIBLE = ("steps.parquet", "evaluations.parquet", "epochs.parquet", "weights.npz")
@@ -151,7 +152,7 @@ def test_a_kill_leaves_no_process_and_resume_completes(tmp_path: Path, suite: Pa
     marker = uuid.uuid4().hex
     process = subprocess.Popen(
         _command(suite, tmp_path / "out"),
-        env=os.environ | {"FQTBENCH_TEST": marker},
+        env=os.environ | {MARKER: marker},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -159,8 +160,7 @@ def test_a_kill_leaves_no_process_and_resume_completes(tmp_path: Path, suite: Pa
     assert any("epoch 1" in line for line in process.stderr)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=DEADLINE_S)
-    _, alive = psutil.wait_procs(_marked(marker), timeout=60)
-    assert not alive
+    assert_gone(marker, 60)
     assert _run(suite, tmp_path / "out", "--resume").returncode == 0
     assert len(_hashes(tmp_path / "out")) == 1
 
@@ -172,7 +172,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
     marker = uuid.uuid4().hex
     process = subprocess.Popen(
         _command(suite, tmp_path / "out"),
-        env=os.environ | {"FQTBENCH_TEST": marker},
+        env=os.environ | {MARKER: marker},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -186,18 +186,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1].startswith("fqtbench: interrupted")
-    assert not _marked(marker)
-
-
-def _marked(marker: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("FQTBENCH_TEST") == marker:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    assert not marked(marker)
 
 
 def test_no_such_probe(tmp_path: Path, suite: Path) -> None:

@@ -9,7 +9,6 @@ import sys
 import uuid
 from pathlib import Path
 
-import psutil
 import pytest
 from filelock import FileLock
 
@@ -17,6 +16,7 @@ from fqtbench.bench.lock import ProbeLock
 from fqtbench.experiment import journal
 from tests.experiment import suites
 from tests.experiment.standin_run import boards
+from tests.processes import MARKER, assert_gone
 
 ROOT = Path(__file__).parents[2]
 N_KILLS = 20
@@ -38,23 +38,10 @@ def _start(suite: Path, folder: Path, marker: str, **environment: str) -> "subpr
     return subprocess.Popen(
         [sys.executable, "-m", "tests.experiment.standin_run", str(suite), str(folder), "--resume"],
         cwd=ROOT,
-        env=os.environ | {"FQTBENCH_TEST": marker} | environment,
+        env=os.environ | {MARKER: marker} | environment,
         stdout=subprocess.PIPE,
         text=True,
     )
-
-
-def _assert_no_orphan(marker: str) -> None:
-    """Every process that the killed one started, however deep, ends by itself."""
-    ours = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("FQTBENCH_TEST") == marker:
-                ours.append(process)
-        except psutil.Error:
-            continue
-    _, alive = psutil.wait_procs(ours, timeout=DEADLINE_S)
-    assert not alive
 
 
 def _assert_locks_free(folder: Path) -> None:
@@ -103,7 +90,7 @@ def test_twenty_kills_record_each_run_once(tmp_path: Path, suite: Path) -> None:
             code = _run_until_event(_start(suite, folder, marker), chance.randint(1, EVENTS_OF_A_SUITE))
         assert code in (0, -signal.SIGKILL)
         kills += code != 0
-        _assert_no_orphan(marker)
+        assert_gone(marker, DEADLINE_S)
         _assert_locks_free(folder)
         if code == 0:
             wholes.append(_assert_each_run_once(folder))
@@ -123,7 +110,7 @@ def test_ctrl_c_ends_everything_and_keeps_what_is_recorded(tmp_path: Path, suite
             break
     process.stdout.read()
     assert process.wait(DEADLINE_S) == 130
-    _assert_no_orphan(marker)
+    assert_gone(marker, DEADLINE_S)
     _assert_locks_free(folder)
     n_kept = len(journal.read(folder / "journal").entries) - 1
     assert 1 <= n_kept <= N_RUNS

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fqtbench.board import BoardInstance, Origin
 from fqtbench.errors import LaunchError
+from fqtbench.processes import reap
 
 _FIRST_LINE_DEADLINE_S: Final = 60.0  # a cold virtual board compiles its hooks first
 _END_DEADLINE_S: Final = 2.0
@@ -96,7 +97,7 @@ class Attachment:
             process.wait(patience_s)
         except subprocess.TimeoutExpired:
             kill_group(process)
-            process.wait()
+            reap(process)
 
     def _launch(self, command: tuple[str, ...]) -> None:
         shown = " ".join(command)

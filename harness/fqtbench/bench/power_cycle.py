@@ -10,6 +10,7 @@ from typing import Final
 from fqtbench.bench.launch import kill_group
 from fqtbench.errors import BoardError
 from fqtbench.printable import printable
+from fqtbench.processes import reap
 
 DEADLINE_S: Final = 30.0  # uhubctl's own cycle takes 2 s, a PDU's may take 15
 _SHOWN_CHARACTERS: Final = 200
@@ -59,4 +60,4 @@ class PowerCycleCommand:
         with suppress(subprocess.TimeoutExpired):
             process.wait(patience_s)
         kill_group(process)
-        process.wait()
+        reap(process)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from fqtbench.bench.job import AnyJob, Charge
+from fqtbench.processes import reap
 
 Event = dict[str, Any]
 Events = queue.Queue[tuple["WorkerProcess", Event | None]]
@@ -78,15 +79,12 @@ class WorkerProcess:
             self._process.wait(max(deadline_s - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            reap(self._process)
 
     def obituary(self) -> str:
         """Return how a worker that has ended by itself did so, and its last words."""
-        try:
-            code = self._process.wait(END_DEADLINE_S)
-        except subprocess.TimeoutExpired:  # it closed its output, and lives
-            self._process.kill()
-            code = self._process.wait()
+        self.end(time.monotonic() + END_DEADLINE_S)  # it has closed its output, and may still be dying
+        code = self._process.returncode or 0
         self._threads[1].join(END_DEADLINE_S)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         said = f": {self.last_words[-1]}" if self.last_words else ""

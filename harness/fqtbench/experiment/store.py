@@ -40,7 +40,7 @@ class Store:
         self.folder = folder
         self._suite = {"kind": "suite", "format": journal.FORMAT, "name": suite_name, "sha256": suite_sha256}
         self._resume = resume
-        self._lock = FileLock(folder / _LOCK, timeout=_PATIENCE_S)
+        self._lock = FileLock(folder / _LOCK)
         self._journal = folder / JOURNAL
         self._attempts = AttemptLog(folder)
         self.committed: dict[str, dict[str, Any]] = {}  # run_id -> journal entry
@@ -134,7 +134,7 @@ class Store:
 
     def _acquire(self) -> None:
         try:
-            self._lock.acquire()
+            self._lock.acquire(timeout=_PATIENCE_S)
         except Timeout:
             raise ResultError(
                 f"{self.folder}: another fqtbench is writing there; wait for it, or choose another --out"

@@ -41,7 +41,8 @@ class Device:
         line: the open line.
         reply_timeout_s: how long `hello` waits in all.
         retransmit_timeout_s: after this long without a reply the board is asked what it has received; doubles.
-        attempts: how often a frame is sent, and the board asked, before the line is given up.
+        attempts: how often a frame is sent, and the board asked, before the line is given up. With one byte in 500
+            damaged a sample of 784 bytes gets through once in five times: 64 fail it less than once in a million.
         silence_deadline_s: the longest time without a sign of life; longer than the longest training step.
 
     Raises (every method):
@@ -55,7 +56,7 @@ class Device:
         *,
         reply_timeout_s: float = 10.0,
         retransmit_timeout_s: float = 2.0,
-        attempts: int = 8,
+        attempts: int = 64,
         silence_deadline_s: float = 60.0,
     ) -> None:
         self._line = line

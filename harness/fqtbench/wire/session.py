@@ -18,6 +18,10 @@ from fqtbench.wire.messages import describe_reset, split_grant
 _MAX_BACKOFF: Final = 16
 """The retransmission time-out grows to this many times its first value."""
 
+_RESENT_PATIENCE: Final = 1 / 20
+"""Part of the retransmission time-out after which the board is asked for a frame that was sent again: it complains of
+damaged frames only once until a good one comes, and on a noisy line the second try is as likely to be lost."""
+
 
 @dataclass(slots=True)
 class _Sent:
@@ -55,6 +59,7 @@ class Session:
         self._silence_deadline_s = silence_deadline_s
         self._next_seq = 1
         self._sent: deque[_Sent] = deque()
+        self._patience_s = retransmit_timeout_s
         self._asks = 0
         self._asked = False
         self._asked_at_seq: int | None = None  # the next seq when ASK was sent; None = its answer has come
@@ -108,8 +113,8 @@ class Session:
             self._send(Type.NOP, b"")
         oldest = self._sent[0]
         began = heard = time.monotonic()
-        patience_s = self._retransmit_timeout_s
-        ask_at = began + patience_s
+        self._patience_s = self._retransmit_timeout_s
+        ask_at = began + self._patience_s
         self._asks = 0
         while oldest.reply is None:
             frames = list(self._deframer.feed(self._line.read()))
@@ -117,12 +122,12 @@ class Session:
             for frame in frames:
                 if self._take(frame):
                     heard = now
-                    ask_at = now + patience_s
+                    ask_at = now + self._patience_s
             if oldest.reply is None and now >= heard + self._silence_deadline_s:
                 raise LinkError(self._silence(oldest, now - heard))
             if oldest.reply is None and now >= ask_at:
-                patience_s = min(patience_s * 2, self._retransmit_timeout_s * _MAX_BACKOFF)
-                ask_at = now + patience_s
+                self._patience_s = min(self._patience_s * 2, self._retransmit_timeout_s * _MAX_BACKOFF)
+                ask_at = now + self._patience_s
                 self._ask()
         self._sent.popleft()
         return oldest.reply
@@ -204,6 +209,8 @@ class Session:
         self._asked_at_seq = None
         lost = (s for s in self._sent if s.seq <= answered or expected <= s.seq < end)
         again = [s for s in lost if s.reply is None]
+        if again:
+            self._patience_s = self._retransmit_timeout_s * _RESENT_PATIENCE
         for sent in again:
             if sent.times_sent > self._attempts:
                 raise LinkError(

@@ -1,0 +1,53 @@
+"""Every declared fault, injected into a suite on a virtual board: ``python -m benchmarks.reliability``.
+
+Runs tests/reliability, the slow ones too, keeps what they saw in results/reliability, and how many held. The SIGKILLs
+of the orchestrator are those of benchmarks/kills.py.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from tests.reliability.matrix import FOLDER as FOLDER_VARIABLE
+
+from benchmarks.promise import ROOT, Promise, keep
+from benchmarks.reliability_tables import FOLDER
+
+_TESTS: Final = ROOT / "tests" / "reliability"
+_DEADLINE_S: Final = 3600
+
+
+def _observe(folder: Path) -> tuple[list[dict[str, Any]], bool]:
+    """Run the tests; return what each fault did, and whether all of them passed."""
+    modules = sorted(str(path) for path in _TESTS.glob("*_faults.py"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules],
+        cwd=ROOT,
+        env=os.environ | {FOLDER_VARIABLE: str(folder)},
+        timeout=_DEADLINE_S,
+        check=False,
+    )
+    outcomes = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    return outcomes, done.returncode == 0
+
+
+def main() -> None:
+    """Inject all of them, keep what happened."""
+    with tempfile.TemporaryDirectory() as temporary:
+        outcomes, passed = _observe(Path(temporary))
+        if not os.environ.get("FQTBENCH_STRICT"):
+            shutil.rmtree(FOLDER, ignore_errors=True)
+            shutil.copytree(temporary, FOLDER)
+    held = sum(bool(outcome["happened"]) for outcome in outcomes)
+    keep("reliability", Promise(8, "faults of boards, lines, probes, power, disk and people (docs/reliability.md)",
+                                "each with the outcome that it must have", f"{held} of {len(outcomes)} faults",
+                                passed and 0 < held == len(outcomes), "python -m benchmarks.reliability"))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Faults that take longer than a test should: `make soak` runs them with the others (benchmarks/reliability.py).
+
+The name keeps pytest from collecting this module unasked; given as an argument it is run.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from tests.command import run_command, start_command
+from tests.reliability.bench import ONCE, Bench
+from tests.reliability.interrupts import COMMANDS, END_S, assert_usable, furnish, interrupt
+from tests.reliability.matrix import Outcome, injects
+from tests.reliability.relays import Served
+from tests.reliability.trouble import Trouble
+
+_DEADLINE_S = 240
+
+
+@injects(
+    "the board dies while it is flashed",
+    "SIGKILL of the launched virtual board after 120 kB through its probe",
+    f"{ONCE}, on a board that is launched again",
+)
+def test_board_killed_while_flashing(bench: Bench, undisturbed: list[str], outcome: Outcome) -> None:
+    bench.run_through(bench.launched(Trouble(dies_at_probe=120_000)), undisturbed, outcome)
+
+
+@injects(
+    "the board dies while a sample streams to it",
+    "SIGKILL of the launched virtual board when half of a frame has reached it",
+    f"{ONCE}, on a board that is launched again",
+)
+def test_board_killed_while_streaming(bench: Bench, undisturbed: list[str], outcome: Outcome) -> None:
+    bench.run_through(bench.launched(Trouble(dies_at_serial=8_000, dies_in_frame=True)), undisturbed, outcome)
+
+
+@injects(
+    "the board dies while it trains",
+    "SIGKILL of the launched virtual board when a sample has reached it that it has not answered",
+    f"{ONCE}, on a board that is launched again",
+)
+def test_board_killed_while_training(bench: Bench, undisturbed: list[str], outcome: Outcome) -> None:
+    bench.run_through(bench.launched(Trouble(dies_at_serial=8_000)), undisturbed, outcome)
+
+
+@injects(
+    "one byte in 500 on the UART is corrupted",
+    "relay on the serial line, both ways, the whole suite long; samples of 784 bytes",
+    f"{ONCE}; the frames are sent again",
+)
+def test_one_byte_in_500_corrupted(
+    bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome
+) -> None:
+    board = bench.behind(served)
+    with served.having(Trouble(corrupt_one_in=500)):
+        assert bench.run(board) == 2
+    bench.assert_whole(undisturbed, board)
+    assert bench.n_perturbed() == 2
+    outcome.is_("survived: frames were sent again, the runs are marked perturbed", attempts=1 + bench.retries)
+
+
+@injects(
+    "bytes on the UART come twice: what is written in one piece",
+    "relay on the serial line, both ways: one piece in four is sent twice",
+    f"{ONCE}; no sample is trained twice",
+)
+def test_pieces_repeated(bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome) -> None:
+    board = bench.behind(served)
+    with served.having(Trouble(repeat_piece_in=4)):
+        assert bench.run(board) == 2
+    bench.assert_whole(undisturbed, board)
+    outcome.is_("survived: repeated frames are recognized by their numbers", attempts=1 + bench.retries)
+
+
+@injects(
+    "nothing comes over the UART for 10 s",
+    "relay on the serial line, both ways, after 10 kB towards the board: the bytes are held back",
+    f"{ONCE}; nothing is tried again",
+)
+def test_ten_seconds_of_silence(
+    bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome
+) -> None:
+    board = bench.behind(served)
+    with served.having(Trouble(serial_from=10_000, serial_s=10, serial_way="silence")):
+        assert bench.run(board) == 2
+    bench.assert_whole(undisturbed, board)
+    assert bench.retries == 0
+    outcome.is_("survived: the board was asked again until it answered", attempts=1)
+
+
+@injects(
+    "two orchestrators race for one board",
+    "two command lines started at once with one bench file, --wait, and two results folders",
+    "one waits, says for whom, and goes on when the other has ended; both are complete",
+)
+def test_two_orchestrators_race(
+    bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome, tmp_path: Path
+) -> None:
+    board = bench.behind(served)
+    (tmp_path / "bench.toml").write_text(
+        f'[[board]]\nname = "desk"\nmodel = "nrf52840"\nprobe = "{board.probe}"\nserial = "{board.serial}"\n'
+    )
+    options = ("--board", "desk", "--wait", str(_DEADLINE_S))
+    both = [
+        start_command("run", "suite.yaml", "--out", out, *options, cwd=tmp_path) for out in ("out", "other")
+    ]
+    said = [process.communicate(timeout=_DEADLINE_S)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    (waiting,) = [line for text in said for line in text.splitlines() if "waiting" in line]
+    assert "in use by process" in waiting
+    bench.assert_whole(undisturbed, board)
+    bench.out = tmp_path / "other"
+    bench.assert_whole(undisturbed, board)
+    outcome.is_("survived: one waited for the other", attempts=1, told=waiting)
+
+
+@injects(
+    "another orchestrator holds the board, and nobody waits",
+    "a command line with --wait 0 while a run is under way on the same board",
+    "refused with one line that names the holder; the run under way is not disturbed",
+)
+def test_board_in_use(
+    bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome, tmp_path: Path
+) -> None:
+    board = bench.behind(served)
+    (tmp_path / "bench.toml").write_text(
+        f'[[board]]\nname = "desk"\nmodel = "nrf52840"\nprobe = "{board.probe}"\nserial = "{board.serial}"\n'
+    )
+    told: list[str] = []
+
+    def intrude(label: str, event: dict[str, Any]) -> None:
+        if event["event"] == "verified" and not told:
+            options = ("--board", "desk", "--wait", "0", "--out", "other")
+            done = run_command("run", "suite.yaml", *options, cwd=tmp_path, deadline_s=_DEADLINE_S)
+            assert done.returncode == 3, done.stderr
+            told.append(done.stderr.splitlines()[-1])
+
+    assert bench.run(board, hook=intrude) == 2
+    assert "in use by process" in told[0]
+    assert not list((tmp_path / "other").glob("runs/*"))
+    bench.assert_whole(undisturbed, board)
+    outcome.is_("the second was refused, the first survived", attempts=1, told=told[0])
+
+
+@injects(
+    "Ctrl-C at the terminal",
+    f"a pseudo-terminal; {', '.join(COMMANDS)}; each when it shows that it is at work",
+    f"each ends within {END_S:g} s with its exit code, no process is left, the board is free",
+)
+def test_ctrl_c_ends_every_command(served: Served, tmp_path: Path, outcome: Outcome) -> None:
+    furnish(tmp_path, served.addresses)
+    seconds = {name: interrupt(command, tmp_path) for name, command in COMMANDS.items()}
+    assert_usable(tmp_path)
+    assert {name: s for name, s in seconds.items() if s > END_S} == {}
+    slowest = max(seconds, key=lambda name: seconds[name])
+    outcome.is_(f"ended, the slowest, `{slowest}`, after {seconds[slowest]:.1f} s")
