@@ -64,13 +64,13 @@ class Host(WorkerPlugin):  # type: ignore[misc]
             self._cancelled.clear()
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
-        """End a job that was cancelled; forget what was kept of one that is over."""
+        """End a job that Dask releases although it is at work; it stays cancelled until its thread has noticed."""
         with self._lock:
-            if finish == "cancelled":
+            if (start, finish) == ("executing", "released"):
                 self._cancelled.add(str(key))
                 if str(key) in self._pools:
                     self._pools[str(key)].stop()
-            elif finish in ("released", "forgotten", "memory", "error"):
+            elif start == "cancelled":
                 self._cancelled.discard(str(key))
 
     def teardown(self, worker: Worker) -> None:
