@@ -36,20 +36,31 @@ _SLACK_S: Final = (
 
 @dataclass
 class _Job:
-    """A task on its way. `quiet_until_s` is pushed on by each sign of life."""
+    """A task on its way. It must begin within `begin_s`, and then never be quiet for `quiet_s`."""
 
     key: str
     task: Task
+    begin_s: float
     quiet_s: float
     n_said: int = 0
     future: Future | None = None
-    quiet_until_s: float = field(init=False)
+    late_at_s: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.hear()
+        self.late_at_s = time.monotonic() + self.begin_s
 
     def hear(self) -> None:
-        self.quiet_until_s = time.monotonic() + self.quiet_s
+        """Take a sign of life."""
+        self.n_said += 1
+        self.late_at_s = time.monotonic() + self.quiet_s
+
+    def why_late(self) -> str:
+        """Say what it means that it is."""
+        if self.n_said == 0:
+            return (
+                f"not begun within {self.begin_s:g} s; does somebody else's run use it? --wait waits longer"
+            )
+        return f"its host said nothing for {self.quiet_s:g} s; look at it"
 
 
 @dataclass
@@ -166,11 +177,9 @@ class LabExecutor:
             image_sha256=hashlib.sha256(image).hexdigest(),
         )
         self._n_jobs += 1
-        job = _Job(
-            f"fqtbench-{self._session}-{self._n_jobs}",
-            task,
-            task.deadline_s + board.charge.patience_s + _SLACK_S,
-        )
+        begin_s = board.charge.patience_s + _SLACK_S
+        key = f"fqtbench-{self._session}-{self._n_jobs}"
+        job = _Job(key, task, begin_s, begin_s + task.deadline_s)
         board.job = job
         job.future = self._lab.client.submit(
             do_job,
@@ -210,11 +219,10 @@ class LabExecutor:
         if said is None:
             self._lose(board, self._why_it_ended(job), on_event)
             return
-        job.hear()
         if said.number != job.n_said:
             self._lose(board, f"what it said came as number {said.number}, not {job.n_said}", on_event)
             return
-        job.n_said += 1
+        job.hear()
         if said.event is not None:
             self._pass_on(board, job.task, said.event, on_event)
         if said.outcome is not None:
@@ -284,9 +292,6 @@ class LabExecutor:
                     f"board {board.name}: its host was not back within {self._back_within_s:g} s; "
                     "start `fqtbench lab worker` there again"
                 )
-            if board.job is not None and now_s > board.job.quiet_until_s:
-                quiet_s = board.job.quiet_s
-                error = LabError(
-                    f"{board.job.task.name} on board {board.name}: its host said nothing for {quiet_s:g} s; look at it"
-                )
-                self._give_up(board, error, on_event)
+            if board.job is not None and now_s > board.job.late_at_s:
+                what = f"{board.job.task.name} on board {board.name}"
+                self._give_up(board, LabError(f"{what}: {board.job.why_late()}"), on_event)
