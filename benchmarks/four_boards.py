@@ -68,6 +68,7 @@ class Window:
         self._begin: tuple[float, dict[str, float]] | None = None
         self._end: tuple[float, dict[str, float]] | None = None
         self._steps = 0
+        self._who: list[tuple[str, psutil.Process]] = []
 
     def planned(self, run: Run, n_runs: int) -> None:
         """Nothing to see."""
@@ -83,13 +84,14 @@ class Window:
             if board in self._training:
                 if self._begin is None:
                     raise SystemExit("a board was done before all had begun: too few steps for this computer")
-                self._end = time.monotonic(), _cpu_s()
+                self._end = time.monotonic(), self._cpu_s()
             return
         if self._begin is not None:
             self._steps += len(event["columns"]["step"])
         self._training.add(board)
         if self._begin is None and len(self._training) == _BOARDS:
-            self._begin = time.monotonic(), _cpu_s()
+            self._who = list(_processes())
+            self._begin = time.monotonic(), self._cpu_s()
 
     def recorded(self, run: Run, board: str, result: dict[str, Any]) -> None:
         """Nothing to see."""
@@ -102,24 +104,23 @@ class Window:
         overheads = {who: spent[who] / spent["board"] for who in ("orchestrator", "worker")}
         return self._steps / (self._end[0] - self._begin[0]), overheads
 
+    def _cpu_s(self) -> dict[str, float]:
+        """Return the CPU time so far of this process, of its workers and of their boards."""
+        found = {"orchestrator": 0.0, "worker": 0.0, "board": 0.0}
+        for who, process in self._who:
+            times = process.cpu_times()
+            found[who] += times.user + times.system
+        return found
 
-def _cpu_s() -> dict[str, float]:
-    """Return the CPU time so far of this process, of its workers and of their boards."""
-    found = {"orchestrator": _cpu_of(psutil.Process(os.getpid())), "worker": 0.0, "board": 0.0}
-    for process in psutil.Process(os.getpid()).children(recursive=True):
+
+def _processes() -> Iterator[tuple[str, psutil.Process]]:
+    """Yield this process and those that it started, with what they are."""
+    ours = psutil.Process(os.getpid())
+    yield "orchestrator", ours
+    for process in ours.children(recursive=True):
         command = process.cmdline()
-        if "fqtbench.bench.serve" in command:
-            found["worker"] += _cpu_of(process)
-        elif "fqtbench.virtual" in command:
-            found["board"] += _cpu_of(process)
-        else:
-            raise SystemExit(f"whose process is {command}?")
-    return found
-
-
-def _cpu_of(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+        kinds = {"fqtbench.bench.serve": "worker", "fqtbench.virtual": "board"}
+        yield next(kind for module, kind in kinds.items() if module in command), process
 
 
 def _samples(run: Run) -> Iterator[tuple[bytes, int]]:
