@@ -122,6 +122,9 @@ class BoardInstance(_Strict):
 
     `cycles` says where its cycle counts come from; what a launched command prints overrides it.
 
+    `power_cycle`: a command that takes the board's supply away and brings it back. `recover`: whether the chip may be
+    erased if nothing else brings the board back.
+
     `profiler`: whether its launched command prints the address of one, which counts what the firmware executes.
     """
 
@@ -133,6 +136,8 @@ class BoardInstance(_Strict):
     power: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:\S*$", max_length=1024)] = "modelled:"
     cycles: Origin = "measured"
     profiler: bool = False
+    power_cycle: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    recover: bool = False
 
     def reachable_as(self, model: BoardModel) -> bool:
         """Whether it says enough for a board of `model` to be found."""

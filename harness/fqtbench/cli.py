@@ -35,6 +35,7 @@ from fqtbench.cli_options import (
     BoardOption,
     JsonOption,
     OutOption,
+    RecoverOption,
     ResumeOption,
     RootOption,
     SuiteArgument,
@@ -53,6 +54,7 @@ from fqtbench.errors import BoardError, FqtbenchError, LabError, ResultError, Us
 from fqtbench.exchange.export_onnx import export_onnx
 from fqtbench.exchange.npz import save_npz
 from fqtbench.exchange.onnx_file import require_onnx
+from fqtbench.experiment.attempts import ATTEMPTS
 from fqtbench.experiment.export import exported_network, find_run, read_run
 from fqtbench.experiment.plan import plan_runs
 from fqtbench.experiment.results import load_results, summary_table
@@ -107,6 +109,7 @@ def run(
     out: OutOption = None,
     resume: ResumeOption = False,
     wait: WaitOption = PATIENCE_S,
+    erase: RecoverOption = False,
     dataset_root: RootOption = None,
     bench: BenchOption = None,
     scheduler: SchedulerOption = None,
@@ -125,7 +128,9 @@ def run(
                 models, bench, scheduler, tls_files(bench, tls_ca, tls_cert, tls_key)
             ) as source:
                 boards = boards_of(read, board, source.instances)
-                order = Order(read, boards, models, folder, resume, dataset_root, wait, source.executor_of)
+                order = Order(
+                    read, boards, models, folder, resume, dataset_root, wait, erase, source.executor_of
+                )
                 with Progress(errors, quiet=as_json) as progress:
                     run_suite(order, progress)
         except (BoardError, LabError):
@@ -330,6 +335,11 @@ def _show_results(folder: Path, page: Path, as_json: bool) -> None:
         if run_result.description["perturbed"]:
             output.print(
                 f"{run_result.label}: perturbed, frames were sent again on its line; its times are not exact"
+            )
+        if run_result.attempts > 1:
+            failed = f"{run_result.attempts - 1} failed before; {folder / ATTEMPTS} says why"
+            output.print(
+                f"{run_result.label}: recorded at attempt {run_result.attempts}, {failed}", markup=False
             )
     output.print(f"report: {page.resolve()}", highlight=False)
 

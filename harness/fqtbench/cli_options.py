@@ -36,6 +36,9 @@ WaitOption = Annotated[
         "--wait", min=0, max=MAX_PATIENCE_S, help="Wait so many seconds for a board that somebody else uses."
     ),
 ]
+RecoverOption = Annotated[
+    bool, typer.Option("--recover", help="Erase the chip of a board that nothing else brings back.")
+]
 RootOption = Annotated[
     Path | None, typer.Option("--dataset-root", help="Folder of a dataset that isn't shipped.")
 ]

@@ -103,7 +103,10 @@ class Progress:
                 )
             case "retry":
                 self._bars.reset(bar)
-                self._say(f"{run.name} on {board}: attempt {event['attempt']}, because: {event['reason']}")
+                first = f"{event['rung']} first" if event["rung"] else "on another board"
+                self._say(
+                    f"{run.name} on {board}: attempt {event['attempt']}, {first}, because: {event['reason']}"
+                )
             case "lost":
                 self._bars.remove_task(self._runs.pop(run.run_id))
                 self._say(f"failed: {event['reason']}; the other boards go on")

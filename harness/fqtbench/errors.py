@@ -59,13 +59,37 @@ class LockedError(ProbeError):
     """The chip's access port protection keeps the debugger out; only erasing all of it opens it."""
 
 
+class BusyError(ProbeError):
+    """Somebody else uses the probe, and has been waited for."""
+
+
 class FlashError(BoardError):
-    """Programming or verifying failed; may be tried again."""
+    """Programming or verifying failed."""
 
 
 class LinkError(BoardError):
-    """The serial line is missing, busy, silent or too noisy; may be tried again."""
+    """The serial line is missing, busy, silent or too noisy."""
 
 
 class DeviceError(BoardError):
     """The firmware answered, and what it said is an error."""
+
+
+class WrongDeviceError(DeviceError):
+    """Another chip, another firmware or other arithmetic than it should be; trying again would hide it."""
+
+
+class MonitorError(BoardError):
+    """The power monitor is missing or busy, or lost what it should have recorded."""
+
+
+class LaunchError(BoardError):
+    """The command that brings the board failed."""
+
+
+class WorkerError(BoardError):
+    """The process in charge of the board died."""
+
+
+class DeadlineError(BoardError):
+    """What the board had to do was not done in time."""

@@ -1,6 +1,9 @@
 """Promise: nothing a worker does holds up its parent for longer than the deadline, and no worker outlives the pool."""
 
+import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -9,20 +12,20 @@ import psutil
 import pytest
 
 from fqtbench.bench.job import Charge, FlashJob
-from fqtbench.bench.pool import MAX_ATTEMPTS, Pool, Task
+from fqtbench.bench.pool import Pool, Task
 from fqtbench.board import BoardInstance, load_models
-from fqtbench.errors import BoardError, DeviceError, LinkError, ProbeError, UsageError
+from fqtbench.errors import BoardError, LinkError, ProbeError, UsageError, WrongDeviceError
 
 WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 DEADLINE_S = 60.0
 Events = list[tuple[str, str, dict[str, Any]]]
 
 
-def _pool(n_boards: int = 1, *more: str, patience_s: float = 0) -> Pool:
+def _pool(n_boards: int = 1, *more: str, patience_s: float = 0, serial: str = "x") -> Pool:
     """Return a pool of nRF52840s and of one board of each other model, all numbered."""
     models = load_models()
     boards = [
-        BoardInstance(name=f"board-{i}", model=model, probe=str(i), serial="x")
+        BoardInstance(name=f"board-{i}", model=model, probe=str(i), serial=serial)
         for i, model in enumerate(["nrf52840"] * n_boards + list(more))
     ]
     charges = [Charge(instance=b, model=models[b.model], patience_s=patience_s) for b in boards]
@@ -110,23 +113,64 @@ def test_a_worker_that_prints_garbage_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_link_that_fails_once_is_tried_again_on_a_fresh_worker(tmp_path: Path) -> None:
-    events = _run(_pool(), [_task(tmp_path, "link-once")])
+    events = _run(_pool(), [_task(tmp_path, "once-LinkError")])
     kinds = [event["event"] for _, _, event in events]
-    assert kinds == ["pid", "retry", "pid", "done"]
+    assert kinds == ["pid", "failed", "retry", "rung", "pid", "done"]
     assert len({event["pid"] for _, _, event in events if event["event"] == "pid"}) == 2
 
 
 def test_a_link_that_keeps_failing_is_given_up(tmp_path: Path) -> None:
-    events, error = _failing(_pool(), _task(tmp_path, "link"))
+    events, error = _failing(_pool(), _task(tmp_path, "LinkError"))
     assert isinstance(error, LinkError)
-    assert [event["event"] for _, _, event in events].count("pid") == MAX_ATTEMPTS
+    assert str(error) == "run 1 on board board-0: no answer (given up after 3 attempts)"
+    assert [event["event"] for _, _, event in events].count("pid") == 3
 
 
 def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
-    events, error = _failing(_pool(), _task(tmp_path, "device"))
-    assert isinstance(error, DeviceError)
+    events, error = _failing(_pool(), _task(tmp_path, "WrongDeviceError"))
+    assert isinstance(error, WrongDeviceError)
     assert str(error) == "run 1 on board board-0: no answer"
     assert [event["event"] for _, _, event in events].count("pid") == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("LinkError", ["LinkError", "reset", "LinkError", "connect under reset", "LinkError"]),
+        ("crash", ["WorkerError", "WorkerError", "reset", "WorkerError"]),
+        ("DeviceError", ["DeviceError", "reset", "DeviceError"]),
+    ],
+)
+def test_a_board_climbs_a_rung_before_each_attempt(tmp_path: Path, script: str, expected: list[str]) -> None:
+    """All rungs are those of a board that can't switch its power, and that nobody may erase."""
+    events, _ = _failing(_pool(), _task(tmp_path, script))
+    assert _course(events) == expected
+
+
+def test_a_rung_that_fails_is_followed_by_the_next_one(tmp_path: Path) -> None:
+    events = _run(_pool(serial="broken:1"), [_task(tmp_path, "once-LinkError")])
+    assert _course(events) == ["LinkError", "reset: ProbeError", "connect under reset", "done"]
+
+
+def test_a_board_whose_every_rung_fails_is_given_up(tmp_path: Path) -> None:
+    """By the error of its attempt: the rungs' own are on record."""
+    events, error = _failing(_pool(serial="broken:1,2"), _task(tmp_path, "once-FlashError"))
+    assert _course(events) == ["FlashError", "reset: ProbeError", "connect under reset: ProbeError"]
+    assert str(error) == "run 1 on board board-0: no answer"
+
+
+def _course(events: Events) -> list[str]:
+    """Return what was tried, and how it went."""
+    course = []
+    for _, _, event in events:
+        match event["event"]:
+            case "failed":
+                course.append(event["class"])
+            case "rung":
+                course.append(event["rung"] + (f": {event['class']}" if event["class"] else ""))
+            case "done":
+                course.append("done")
+    return course
 
 
 def _done(events: Events) -> dict[str, str]:
@@ -136,7 +180,7 @@ def _done(events: Events) -> dict[str, str]:
 
 def test_a_board_that_fails_hands_its_run_to_another_one_of_its_model(tmp_path: Path) -> None:
     """It gets no other run; all are done, and the failure is still told."""
-    tasks = [_task(tmp_path, "lost-board-0", "run 1"), _task(tmp_path, "after", "run 2")]
+    tasks = [_task(tmp_path, "busy-board-0", "run 1"), _task(tmp_path, "after", "run 2")]
     events, error = _failing(_pool(2), *tasks, _task(tmp_path, "ok", "run 3"))
     assert isinstance(error, ProbeError)
     assert str(error) == "run 1 on board board-0: no answer"
@@ -147,7 +191,7 @@ def test_a_board_that_fails_hands_its_run_to_another_one_of_its_model(tmp_path: 
 
 def test_a_board_that_fails_stops_no_board_of_another_model(tmp_path: Path) -> None:
     """What only it could do stays undone; the others do all of theirs, also what began after it failed."""
-    tasks = [_task(tmp_path, "lost-board-0", "run 1"), _task(tmp_path, "ok", "run 2")]
+    tasks = [_task(tmp_path, "busy-board-0", "run 1"), _task(tmp_path, "ok", "run 2")]
     others = [_task(tmp_path, "after", f"run {i}", model="rp2040") for i in (3, 4)]
     events, error = _failing(_pool(1, "rp2040"), *tasks, *others)
     assert isinstance(error, ProbeError)
@@ -166,7 +210,7 @@ def test_a_late_or_dying_worker_stops_no_other_board(tmp_path: Path, script: str
 
 
 def test_every_board_that_failed_is_named(tmp_path: Path) -> None:
-    tasks = [_task(tmp_path, "device", "run 1"), _task(tmp_path, "crash", "run 2", model="rp2040")]
+    tasks = [_task(tmp_path, "WrongDeviceError", "run 1"), _task(tmp_path, "crash", "run 2", model="rp2040")]
     _, error = _failing(_pool(1, "rp2040"), *tasks)
     assert str(error).startswith("2 boards failed: (")
     assert "run 1 on board board-0: no answer" in str(error)
@@ -176,7 +220,7 @@ def test_every_board_that_failed_is_named(tmp_path: Path) -> None:
 
 def test_what_no_board_can_help_ends_all_at_once(tmp_path: Path) -> None:
     """The other board would be silent until its deadline."""
-    tasks = [_task(tmp_path, "silent", "run 1"), _task(tmp_path, "usage", "run 2", model="rp2040")]
+    tasks = [_task(tmp_path, "silent", "run 1"), _task(tmp_path, "UsageError", "run 2", model="rp2040")]
     began_s = time.monotonic()
     with pytest.raises(UsageError, match="run 2 on board board-1"), _pool(1, "rp2040") as pool:
         pool.run(tasks, lambda *_: None)
@@ -197,6 +241,47 @@ def test_ctrl_c_ends_every_worker(tmp_path: Path) -> None:
         pool.run(tasks, interrupt)
     assert time.monotonic() - began_s < DEADLINE_S
     _assert_gone(events)
+
+
+def _hanging(folder: Path) -> tuple[Pool, Path]:
+    """Return a pool whose board hangs in its first rung, and the pipe that says where."""
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    return _pool(serial=f"hang:{pipe}"), pipe
+
+
+def test_a_rung_that_hangs_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is taken, here with all the time in the world."""
+    pool, pipe = _hanging(tmp_path)
+    threading.Thread(target=pipe.read_text, daemon=True).start()
+    deadlines_s = iter((1.0, DEADLINE_S))
+    events: Events = []
+
+    def listen(task: Task, board: str, event: dict[str, Any]) -> None:
+        events.append((task.name, board, event))
+        if event["event"] == "retry":
+            monkeypatch.setattr("fqtbench.bench.pool.RUNG_DEADLINE_S", next(deadlines_s))
+
+    with pool:
+        pool.run([_task(tmp_path, "once-LinkError")], listen)
+    assert _course(events) == ["LinkError", "reset: DeadlineError", "connect under reset", "done"]
+
+
+def test_ctrl_c_ends_a_worker_that_hangs_in_a_rung(tmp_path: Path) -> None:
+    pool, pipe = _hanging(tmp_path)
+    pids: list[int] = []
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        pids.append(int(pipe.read_text()))
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        _run(pool, [_task(tmp_path, "LinkError")])
+    thread.join(DEADLINE_S)
+    assert not psutil.pid_exists(pids[0])
 
 
 def test_a_task_for_a_board_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from fqtbench.bench.lock import ProbeLock
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.board import BoardInstance, load_models
 from fqtbench.experiment import journal
+from fqtbench.experiment.attempts import load_attempts
 from fqtbench.experiment.metrics import show
 from fqtbench.experiment.results import load_results
 from fqtbench.probe import Probe
@@ -237,19 +238,30 @@ def test_a_device_with_another_firmware(tmp_path: Path, suite: Path, board: dict
     _assert_one_line(done, 3, "has build id .*, the one in its flash ")
 
 
-def test_a_device_that_resets_in_mid_run(tmp_path: Path, board: dict[str, Any]) -> None:
-    suite = suites.write(tmp_path, suites.tiny(training=suites.TINY["training"] | {"epochs": 5000}))
+def test_a_device_that_resets_in_mid_run_is_tried_again(tmp_path: Path, board: dict[str, Any]) -> None:
+    """What failed is on record, with what was done about it, and the run counts as the second attempt."""
+    suite = suites.write(tmp_path, suites.tiny(training=suites.TINY["training"] | {"epochs": 20}))
+    out = tmp_path / "out"
     bench = bench_file(tmp_path, probe=board["probe"], serial=board["serial"])
     process = subprocess.Popen(
-        _command(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk"),
-        stderr=subprocess.PIPE,
-        text=True,
+        _command(suite, out, "--bench", str(bench), "--board", "desk"), stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    assert any("epoch 1" in line for line in process.stderr)
-    with Probe(board["probe"], MODEL.pyocd_target) as probe:
-        probe.reset()
+    assert any("epoch 1:" in line for line in process.stderr)
+    (worker,) = psutil.Process(process.pid).children()
+    worker.suspend()  # so that the reset comes before the run's end, however long it takes
+    try:
+        with Probe(board["probe"], MODEL.pyocd_target) as probe:
+            probe.reset()
+    finally:
+        worker.resume()
     _, errors = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 3
-    assert re.search(r"reset", errors.strip().splitlines()[-1])
+    assert process.returncode == 0, errors
     assert "Traceback" not in errors
+    (run,) = load_results(out).runs
+    assert run.attempts == 2
+    failed, rung = load_attempts(out)
+    assert (failed.error_class, failed.attempt, failed.rung) == ("DeviceError", 1, "reset")
+    assert re.search("reset itself", failed.reason or "")
+    assert (rung.rung, rung.error_class) == ("reset", None)
+    assert "reset itself" in (out / "report.html").read_text()

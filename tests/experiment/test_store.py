@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fqtbench.errors import ResultError, UsageError
 from fqtbench.experiment import journal
+from fqtbench.experiment.attempts import ATTEMPTS, attempt_of, load_attempts
 from fqtbench.experiment.store import Store
 
 FILES = {"a.bin": b"alpha", "b.bin": b"beta" * 1000}
@@ -148,3 +149,39 @@ def test_an_unreadable_journal_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "journal").mkdir()
     with pytest.raises(ResultError, match="journal"), _store(tmp_path, resume=True):
         pass
+
+
+FAILED = {"event": "failed", "attempt": 1, "class": "LinkError", "reason": "no answer", "rung": "reset"}
+TIMES = {"began": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:01+00:00"}
+
+
+def test_failed_attempts_stay_on_record_whatever_a_crash_tears(tmp_path: Path) -> None:
+    """They are counted over all invocations, also where no run is recorded yet."""
+    attempt = attempt_of(FAILED | TIMES, "run-1", "one", "desk")
+    folder = tmp_path / "out"
+    with _store(folder) as store:
+        store.note(attempt)
+    path = folder / ATTEMPTS
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:-9])
+    with _store(folder, resume=True) as store:
+        assert store.failures("run-1") == 1
+        store.note(attempt)
+        store.record("run-1", FILES, {})
+    with _store(folder, resume=True) as store:
+        assert (store.failures("run-1"), store.failures("run-2")) == (2, 0)
+        assert set(store.committed) == {"run-1"}
+    assert load_attempts(folder) == [attempt, attempt]
+
+
+def test_a_new_suite_begins_without_the_failures_of_another(tmp_path: Path) -> None:
+    with _store(tmp_path) as store:
+        store.note(attempt_of(FAILED | TIMES, "run-1", "one", "desk"))
+    with _store(tmp_path, resume=True, sha256="5678") as store:
+        assert store.failures("run-1") == 0
+
+
+def test_a_line_that_is_no_attempt_is_told(tmp_path: Path) -> None:
+    (tmp_path / ATTEMPTS).write_bytes(journal.encode({"kind": "failed", "run_id": 3}))
+    with pytest.raises(ResultError, match=r"attempts: a line is no attempt \(run_id"):
+        load_attempts(tmp_path)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from fqtbench.bench.job import ExamineJob, TrainJob
 from fqtbench.bench.profiler import Profiler
+from fqtbench.bench.recovery import Rung
 from fqtbench.power import Monitor
 from fqtbench.wire import ArenaUse, Checksum, Evaluated, Step
 
@@ -68,6 +69,10 @@ class BoardAccess(Protocol):
 
     def recover(self) -> None:
         """Erase the whole chip."""
+        ...
+
+    def restore(self, rung: Rung) -> None:
+        """Take a rung of the ladder, one of those that the charge says the board has."""
         ...
 
     def examine(self, job: ExamineJob) -> None:

@@ -13,7 +13,7 @@ from fqtbench.bench.access import Emit, Event, TrainingDevice
 from fqtbench.bench.job import TrainJob, epoch_order
 from fqtbench.board import BoardModel
 from fqtbench.datasets import Dataset
-from fqtbench.errors import DeviceError
+from fqtbench.errors import DeviceError, WrongDeviceError
 from fqtbench.power import Monitor
 from fqtbench.training.image import LAYER_STATE, LAYER_STATES, TENSOR_STATE, TENSOR_STATES, Image, TensorType
 from fqtbench.training.reference import Trainer
@@ -151,7 +151,7 @@ class Execution:
             reference.train(sample, label)
         expected, found = reference.checksum(), self._device.checksum().crc32
         if expected != found:
-            raise DeviceError(
+            raise WrongDeviceError(
                 f"after {len(order)} steps the device's trained state (checksum {found:08x}) is not the reference's "
                 f"({expected:08x}): this firmware does not compute what it should; rebuild and flash it, or look for "
                 "the first differing step with a smaller `verify`"

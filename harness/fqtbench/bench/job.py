@@ -1,7 +1,7 @@
 """What a worker is told to do; JSON on its standard input, one job a line."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from fqtbench import datasets
 from fqtbench.bench.lock import PATIENCE_S
+from fqtbench.bench.recovery import Rung, rungs_of
 from fqtbench.board import BoardInstance, BoardModel
 from fqtbench.datasets import Dataset, Options, transform
 from fqtbench.datasets.options import TRANSFORMS
@@ -18,17 +19,26 @@ MAX_PATIENCE_S: Final = 7 * 24 * 3600.0
 
 class _Job(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+    retried: ClassVar[bool] = False
+    """Whether the job is worth bringing a board back for; of the others, a person wants the first failure."""
 
 
 class Charge(_Job):
     """The first line that a worker reads: the board that it is in charge of.
 
-    `patience_s`: how long it waits for a probe that somebody else holds.
+    `patience_s`: how long it waits for a probe that somebody else holds. `may_erase`: whether the chip may be erased if
+    nothing else brings the board back, also where the board's own description doesn't say so.
     """
 
     instance: BoardInstance
     model: BoardModel
     patience_s: Annotated[float, Field(ge=0, le=MAX_PATIENCE_S)] = PATIENCE_S
+    may_erase: bool = False
+
+    @property
+    def rungs(self) -> frozenset[Rung]:
+        """The rungs of the ladder that the board has."""
+        return rungs_of(self.instance, self.model, self.may_erase or self.instance.recover)
 
 
 class DatasetRef(Options):
@@ -73,6 +83,7 @@ class TrainJob(_Job):
     the run was planned with: another host's may be others.
     """
 
+    retried: ClassVar[bool] = True
     kind: Literal["train"] = "train"
     elf: Path
     build_id: str
@@ -110,6 +121,7 @@ class Watch(_Job):
 class ProfileJob(_Job):
     """The first steps of a training: `after` of them as they are, then `steps` of them under the profiler."""
 
+    retried: ClassVar[bool] = True
     kind: Literal["profile"] = "profile"
     train: TrainJob
     watch: Watch
@@ -120,6 +132,7 @@ class ProfileJob(_Job):
 class FlashJob(_Job):
     """Program and verify the firmware, and a model image if one is given; then reset."""
 
+    retried: ClassVar[bool] = True
     kind: Literal["flash"] = "flash"
     elf: Path
     image: Path | None = None
@@ -146,7 +159,14 @@ class ExamineJob(_Job):
     program: bool = False
 
 
-AnyJob = TrainJob | ProfileJob | FlashJob | ResetJob | RecoverJob | ExamineJob
+class RestoreJob(_Job):
+    """Take one rung of the ladder, so that the next job may find a board that works."""
+
+    kind: Literal["restore"] = "restore"
+    rung: Rung
+
+
+AnyJob = TrainJob | ProfileJob | FlashJob | ResetJob | RecoverJob | ExamineJob | RestoreJob
 JOBS: TypeAdapter[AnyJob] = TypeAdapter(Annotated[AnyJob, Field(discriminator="kind")])
 
 

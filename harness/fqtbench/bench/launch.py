@@ -14,7 +14,7 @@ from typing import Annotated, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fqtbench.board import BoardInstance, Origin
-from fqtbench.errors import BoardError
+from fqtbench.errors import LaunchError
 
 _FIRST_LINE_DEADLINE_S: Final = 60.0  # a cold virtual board compiles its hooks first
 _END_DEADLINE_S: Final = 2.0
@@ -72,10 +72,13 @@ class Attachment:
     ) -> None:
         self.end()
 
-    @property
-    def ended(self) -> bool:
-        """Whether a launched command has ended although nobody told it to."""
-        return self._process is not None and self._process.poll() is not None
+    def has_ended(self, patience_s: float = 0.0) -> bool:
+        """Whether a launched command has ended although nobody told it to, or does so within `patience_s`."""
+        if self._process is None:
+            return False
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience_s)
+        return self._process.poll() is not None
 
     def last_words(self) -> str:
         """Return the last line that the launched command wrote to its standard error, or nothing."""
@@ -92,7 +95,7 @@ class Attachment:
         try:
             process.wait(patience_s)
         except subprocess.TimeoutExpired:
-            _kill_group(process)
+            kill_group(process)
             process.wait()
 
     def _launch(self, command: tuple[str, ...]) -> None:
@@ -106,7 +109,9 @@ class Attachment:
                 start_new_session=True,  # Ctrl-C at the terminal is ours to handle, and a group can be killed
             )
         except OSError as error:
-            raise BoardError(f"board {self._board.name}: can't launch `{shown}`: {error.strerror}") from error
+            raise LaunchError(
+                f"board {self._board.name}: can't launch `{shown}`: {error.strerror}"
+            ) from error
         lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._drain_output, args=(self._process, lines), daemon=True).start()
         errors = threading.Thread(target=self._drain_errors, args=(self._process,), daemon=True)
@@ -114,12 +119,12 @@ class Attachment:
         try:
             line = lines.get(timeout=_FIRST_LINE_DEADLINE_S)
         except queue.Empty:
-            raise BoardError(
+            raise LaunchError(
                 f"board {self._board.name}: `{shown}` printed no addresses within {_FIRST_LINE_DEADLINE_S:.0f} s"
             ) from None
         if not line:
             errors.join(_END_DEADLINE_S)
-            raise BoardError(
+            raise LaunchError(
                 f"board {self._board.name}: `{shown}` ended before it printed its addresses: "
                 f"{self.last_words() or 'it said nothing'}"
             )
@@ -129,7 +134,7 @@ class Attachment:
         try:
             return Addresses.model_validate(json.loads(line))
         except (ValueError, ValidationError) as error:
-            raise BoardError(
+            raise LaunchError(
                 f"board {self._board.name}: the first line of `{shown}` is not JSON with `probe` and `serial`: "
                 f"{line[:80]!r}"
             ) from error
@@ -149,7 +154,8 @@ class Attachment:
                 self._last_words.append(text)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a group, and the group with it."""
     with suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)

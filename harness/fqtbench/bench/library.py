@@ -7,6 +7,7 @@ from pathlib import Path
 from fqtbench.bench.access import Emit, Event
 from fqtbench.bench.job import Charge, ExamineJob, TrainJob
 from fqtbench.bench.profiler import Profiler
+from fqtbench.bench.recovery import Rung
 from fqtbench.errors import UsageError
 from fqtbench.host import LibraryDevice
 from fqtbench.training.arithmetic import ARITH_ID
@@ -36,6 +37,10 @@ class LibraryAccess:
     def recover(self) -> None:
         """Refuse: no flash, no lock."""
         raise UsageError(f"board {self._board}: there is no chip to recover")
+
+    def restore(self, rung: Rung) -> None:
+        """Refuse: a fresh worker is all that can be renewed."""
+        raise UsageError(f"board {self._board}: there is no chip for a {rung}")
 
     def examine(self, job: ExamineJob) -> None:
         """Nothing to try: the engine was built before the job was written."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from filelock import FileLock, Timeout
 
 from fqtbench.board import probe_key
-from fqtbench.errors import ProbeError
+from fqtbench.errors import BusyError, ProbeError
 
 # A folder that all users of the host share: TMPDIR may be a user's own.
 _FOLDER: Final = (Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())) / "fqtbench-locks"
@@ -46,7 +46,7 @@ def probe_holder(probe_id: str, folder: Path = _FOLDER) -> Holder | None:
 
 
 class ProbeLock:
-    """Holds the probe `probe_id` while the context lasts; ProbeError, naming the holder, if somebody else has it.
+    """Holds the probe `probe_id` while the context lasts; BusyError, naming the holder, if somebody else has it.
 
     `patience_s`: how long it waits for the probe. `on_wait` is told, before it waits, for whom and how long.
     """
@@ -70,7 +70,7 @@ class ProbeLock:
             self._acquire()
         except Timeout:
             waited = f" after {self._patience_s:g} s of waiting" if self._patience_s > PATIENCE_S else ""
-            raise ProbeError(
+            raise BusyError(
                 f"board {self._board}: probe {self._probe_id} is in use by {_read_holder(self._holder)}{waited}; "
                 "wait for it (`fqtbench run --wait SECONDS`), or end it"
             ) from None

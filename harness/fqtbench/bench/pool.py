@@ -2,131 +2,72 @@
 
 One worker per board. The pool's owner calls `Pool.run` and gets every event in its own thread, one at a time, so that
 the parent alone writes results. A worker that is late is killed; when the owner leaves, for whatever reason, every
-worker and every launched board ends.
+worker and every launched board ends. What is tried before a board is given up, `fqtbench.bench.recovery` decides.
 """
 
-import json
+import datetime
 import queue
-import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from fqtbench import errors
-from fqtbench.bench.job import AnyJob, Charge
-from fqtbench.errors import BoardError, FlashError, FqtbenchError, LinkError, UsageError
+from fqtbench.bench.job import AnyJob, Charge, RestoreJob
+from fqtbench.bench.recovery import Climb, Rung
+from fqtbench.bench.worker_process import END_DEADLINE_S, Event, Events, WorkerProcess
+from fqtbench.errors import BoardError, DeadlineError, FqtbenchError, UsageError, WorkerError
 
-Event = dict[str, Any]
-RETRYABLE: Final = (FlashError, LinkError)  # a loose plug, noise on a line; everything else would fail again
-MAX_ATTEMPTS: Final = 3
 WORKER: Final = (sys.executable, "-m", "fqtbench.bench.serve")
-_END_DEADLINE_S: Final = 1.0
+RUNG_DEADLINE_S: Final = 90.0  # a command and a board that starts, or a mass erase
 _LONGEST_WAIT_S: Final = 1.0
-_LAST_WORDS: Final = 50
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 @dataclass
 class Task:
-    """A job for any board of model `model`; `name` is what messages call it."""
+    """A job for any board of model `model`; `name` is what messages call it, `attempt` the number of the latest one."""
 
     name: str
     model: str
     job: AnyJob
     deadline_s: float
-    attempt: int = field(default=1, init=False)
+    attempt: int = field(default=0, init=False)
 
 
 Listener = Callable[[Task, str, Event], None]
-_Events = queue.Queue[tuple["_Worker", Event | None] | None]  # None: stop
 
 
 class Stopped(Exception):  # noqa: N818  (no error: somebody wanted it)
     """`Pool.stop` was called."""
 
 
-class _Worker:
-    """A worker process seen from its parent."""
+@dataclass
+class _Rung:
+    """A rung being taken, because of `error`."""
 
-    def __init__(self, charge: Charge, events: "_Events", argv: Sequence[str]) -> None:
-        self.charge = charge
-        self.task: Task | None = None
-        self.late_at_s = 0.0
-        self.attached = False
-        self.last_words: deque[str] = deque(maxlen=_LAST_WORDS)
-        self._process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C at the terminal goes to the parent, which ends the workers
-        )
-        self._threads = [
-            threading.Thread(target=self._read_events, args=(events,), daemon=True),
-            threading.Thread(target=self._read_errors, daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
-        self._send(charge.model_dump_json())
+    rung: Rung
+    error: FqtbenchError
 
-    @property
-    def board(self) -> str:
-        return self.charge.instance.name
 
-    def start(self, task: Task) -> None:
-        self.task = task
-        # What it waits at the probe's lock is somebody else's run, not its own.
-        wait_s = 0.0 if self.attached else self.charge.patience_s
-        self.late_at_s = time.monotonic() + wait_s + task.deadline_s
-        self._send(task.job.model_dump_json())
+@dataclass
+class _Work:
+    """What a worker is at: an attempt at `task`, or a rung of the ladder before the next attempt."""
 
-    def close_input(self) -> None:
-        with suppress(OSError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+    task: Task
+    climb: Climb
+    rung: _Rung | None = None
+    began: str = field(default_factory=_now)
 
-    def end(self, deadline_s: float) -> None:
-        """Wait for the process to end by itself until the deadline, then kill it. Its launched board follows it."""
-        self.close_input()
-        try:
-            self._process.wait(max(deadline_s - time.monotonic(), 0))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def obituary(self) -> str:
-        code = self._process.wait()
-        self._threads[1].join(_END_DEADLINE_S)
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        said = f": {self.last_words[-1]}" if self.last_words else ""
-        return f"its worker process ended unexpectedly ({how}){said}"
-
-    def _send(self, line: str) -> None:
-        with suppress(OSError):  # a dead worker is noticed by the end of its output
-            assert self._process.stdin is not None
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
-
-    def _read_events(self, events: "_Events") -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            try:
-                events.put((self, json.loads(line)))
-            except ValueError:
-                self.last_words.append(f"not an event: {line[:200]!r}")
-        events.put((self, None))
-
-    def _read_errors(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            text = line.decode(errors="replace").strip()
-            if text:
-                self.last_words.append(text)
+    def what(self, board: str) -> str:
+        doing = "" if self.rung is None else f", {self.rung.rung} before attempt {self.task.attempt + 1}"
+        return f"{self.task.name} on board {board}{doing}"
 
 
 class Pool:
@@ -135,8 +76,9 @@ class Pool:
     def __init__(self, charges: Iterable[Charge], worker: Sequence[str] = WORKER) -> None:
         self._charges = list(charges)
         self._argv = worker
-        self._events: _Events = queue.Queue()
-        self._workers: dict[str, _Worker] = {}
+        self._events: Events = queue.Queue()
+        self._workers: dict[str, WorkerProcess] = {}
+        self._work: dict[str, _Work] = {}
         self._waiting: deque[Task] = deque()
         self._lost: dict[str, FqtbenchError] = {}
         self._tell: Listener = _ignore
@@ -151,22 +93,23 @@ class Pool:
         self._workers.clear()
         for worker in workers:
             worker.close_input()
-        deadline_s = time.monotonic() + _END_DEADLINE_S
+        deadline_s = time.monotonic() + END_DEADLINE_S
         for worker in workers:
             worker.end(deadline_s)
 
     def run(self, tasks: Iterable[Task], on_event: Listener) -> None:
         """Do all tasks, in their order, on as many boards as there are; `on_event` gets (task, board, event).
 
-        The event ``done`` comes once for each task that was done. A failure that may pass is tried again on a fresh
-        worker; at any other the board is given up, and its task goes to another board of that model. Both come as an
-        event ``retry``; where no such board is left and others are at work, the event is ``lost``. When these have
-        done what they can, the failures are raised as one error. A UsageError, which no board can help, is raised at
-        once, and the tasks in flight are abandoned. Raises Stopped once `stop` was called.
+        The event ``done`` comes once for each task that was done, ``failed`` for each attempt that was not. What then
+        happens follows as another event: ``retry`` where the task is tried again, with `rung` if on the same board,
+        else on another one of that model; ``lost`` where no such board is left and others are at work. ``rung`` tells
+        how a rung went. When the others have done what they can, the failures are raised as one error. A UsageError,
+        which no board can help, is raised at once, and the tasks in flight are abandoned. Raises Stopped once `stop`
+        was called.
         """
         self._waiting, self._lost, self._tell = deque(tasks), {}, on_event
         self._assign()
-        while self._at_work():
+        while self._work:
             try:
                 said = self._events.get(timeout=self._patience_s())
             except queue.Empty:
@@ -188,80 +131,143 @@ class Pool:
         """Make `run` raise Stopped, now or when it is called; from any thread."""
         self._events.put(None)
 
-    def _at_work(self) -> bool:
-        return any(worker.task is not None for worker in self._workers.values())
-
     def _assign(self) -> None:
         for charge in self._charges:
             name = charge.instance.name
-            if name in self._lost or (name in self._workers and self._workers[name].task is not None):
+            if name in self._lost or name in self._work:
                 continue
             task = next((task for task in self._waiting if task.model == charge.model.name), None)
-            if task is None:
-                continue
-            self._waiting.remove(task)
-            if name not in self._workers:
-                self._workers[name] = _Worker(charge, self._events, self._argv)
-            self._workers[name].start(task)
+            if task is not None:
+                self._waiting.remove(task)
+                self._attempt(charge, task, Climb(charge.rungs))
 
-    def _take(self, worker: _Worker, event: Event | None) -> None:
+    def _attempt(self, charge: Charge, task: Task, climb: Climb) -> None:
+        task.attempt += 1
+        self._start(charge, _Work(task, climb), task.job, task.deadline_s)
+
+    def _start(self, charge: Charge, work: _Work, job: AnyJob, deadline_s: float) -> None:
+        name = charge.instance.name
+        if name not in self._workers:
+            self._workers[name] = WorkerProcess(charge, self._events, self._argv)
+        self._work[name] = work
+        self._workers[name].start(job, deadline_s)
+
+    def _take(self, worker: WorkerProcess, event: Event | None) -> None:
         if self._workers.get(worker.board) is not worker:
             return
-        task = worker.task
-        if task is None:
+        work = self._work.get(worker.board)
+        if work is None:
             if event is None:  # it died with nothing to do: the board's next task starts a fresh one
                 self._end(worker)
         elif event is None:
-            self._fail(worker, task, BoardError(f"{_what(task, worker)}: {worker.obituary()}"))
+            self._fail(worker, work, WorkerError(f"{work.what(worker.board)}: {worker.obituary()}"))
         elif event["event"] == "error":
-            self._fail(worker, task, _as_exception(_what(task, worker), event))
+            self._fail(worker, work, _as_exception(work.what(worker.board), event))
+        elif event["event"] == "done":
+            self._finish(worker, work, event)
         else:
-            if event["event"] == "attached" and not worker.attached:
-                worker.attached = True
-                worker.late_at_s = time.monotonic() + task.deadline_s
-            if event["event"] == "done":
-                worker.task = None
-            self._tell(task, worker.board, event)
+            if event["event"] == "attached":
+                worker.has_attached()
+            if work.rung is None or event["event"] == "waiting":
+                self._tell(work.task, worker.board, event)
 
-    def _fail(self, worker: _Worker, task: Task, error: FqtbenchError) -> None:
+    def _finish(self, worker: WorkerProcess, work: _Work, event: Event) -> None:
+        worker.rest()
+        del self._work[worker.board]
+        if work.rung is None:
+            self._tell(work.task, worker.board, event)
+            return
+        self._tell_rung(worker.board, work, work.rung, None)
+        self._attempt(worker.charge, work.task, work.climb)
+
+    def _fail(self, worker: WorkerProcess, work: _Work, error: FqtbenchError) -> None:
+        if work.rung is not None:
+            self._end(worker)
+            self._tell_rung(worker.board, work, work.rung, error)
+            self._climb(worker.charge, work, work.climb.after_failed_rung(), work.rung.error, error)
+            return
         if isinstance(error, UsageError):
             raise error
         self._end(worker)
-        if not isinstance(error, RETRYABLE) or task.attempt >= MAX_ATTEMPTS:
-            self._lost[worker.board] = error
-        if any(c.model.name == task.model and c.instance.name not in self._lost for c in self._charges):
-            task.attempt += 1
-            self._waiting.appendleft(task)
-            self._tell(task, worker.board, {"event": "retry", "attempt": task.attempt, "reason": str(error)})
-        elif self._at_work():
-            self._tell(task, worker.board, {"event": "lost", "reason": str(error)})
+        rung = work.climb.after(error) if work.task.job.retried else None
+        failed = {"attempt": work.task.attempt, "class": type(error).__name__, "reason": str(error)}
+        times = {"began": work.began, "ended": _now()}
+        self._tell(work.task, worker.board, {"event": "failed", **failed, **times, "rung": _name(rung)})
+        self._climb(worker.charge, work, rung, error)
 
-    def _end(self, worker: _Worker) -> None:
+    def _climb(
+        self,
+        charge: Charge,
+        work: _Work,
+        rung: Rung | None,
+        error: FqtbenchError,
+        why: FqtbenchError | None = None,
+    ) -> None:
+        """Go on after `error`: by a rung and another attempt, or without this board. `why`: what a rung failed by."""
+        task, board = work.task, charge.instance.name
+        retry = {"event": "retry", "attempt": task.attempt + 1, "reason": str(why or error)}
+        if rung is None:
+            self._lost[board] = _after_all(error, work.climb.failures)
+            if any(c.model.name == task.model and c.instance.name not in self._lost for c in self._charges):
+                self._waiting.appendleft(task)
+                self._tell(task, board, {**retry, "rung": None})
+            elif self._work:
+                self._tell(task, board, {"event": "lost", "reason": str(error)})
+            return
+        self._tell(task, board, {**retry, "rung": _name(rung)})
+        if rung is Rung.FRESH_WORKER:
+            self._attempt(charge, task, work.climb)
+        else:
+            taking = _Work(task, work.climb, _Rung(rung, error))
+            self._start(charge, taking, RestoreJob(rung=rung), RUNG_DEADLINE_S)
+
+    def _tell_rung(self, board: str, work: _Work, taken: _Rung, error: FqtbenchError | None) -> None:
+        outcome: Event = {"class": None, "reason": None}
+        if error is not None:
+            outcome = {"class": type(error).__name__, "reason": str(error)}
+        times = {"began": work.began, "ended": _now()}
+        self._tell(work.task, board, {"event": "rung", "rung": str(taken.rung), **outcome, **times})
+
+    def _end(self, worker: WorkerProcess) -> None:
+        worker.end(time.monotonic() + END_DEADLINE_S)  # first, so that Ctrl-C in here finds it to end
         del self._workers[worker.board]
-        worker.end(time.monotonic() + _END_DEADLINE_S)
+        self._work.pop(worker.board, None)
 
     def _patience_s(self) -> float:
         """Seconds until the next deadline; never long, so that Ctrl-C is noticed on every system."""
-        late = [w.late_at_s for w in self._workers.values() if w.task is not None]
+        late = [self._workers[board].late_at_s for board in self._work]
         return min(max(min(late) - time.monotonic(), 0), _LONGEST_WAIT_S)
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
-        for worker in list(self._workers.values()):
-            if worker.task is not None and now >= worker.late_at_s:
+        for board, work in list(self._work.items()):
+            worker = self._workers[board]
+            if now >= worker.late_at_s:
+                deadline_s = work.task.deadline_s if work.rung is None else RUNG_DEADLINE_S
+                hint = "is the board alive"
+                hint += ", or is `deadline_s` too short?" if work.rung is None else "?"
                 message = (
-                    f"{_what(worker.task, worker)}: not done within its deadline of {worker.task.deadline_s:g} s, "
-                    "ended; is the board alive, or is `deadline_s` too short?"
+                    f"{work.what(board)}: not done within its deadline of {deadline_s:g} s, ended; {hint}"
                 )
-                self._fail(worker, worker.task, BoardError(message))
+                self._fail(worker, work, DeadlineError(message))
 
 
 def _ignore(task: Task, board: str, event: Event) -> None:
     pass
 
 
-def _what(task: Task, worker: _Worker) -> str:
-    return f"{task.name} on board {worker.board}"
+def _name(rung: Rung | None) -> str | None:
+    return None if rung is None else str(rung)
+
+
+def _after_all(error: FqtbenchError, attempts: int) -> FqtbenchError:
+    """Return the error of a board that is given up, saying how often it was tried if it was more than once."""
+    if attempts == 1:
+        return error
+    last = type(error)(f"{error} (given up after {attempts} attempts)")
+    for note in getattr(error, "__notes__", ()):
+        last.add_note(note)
+    return last
 
 
 def together(failures: Sequence[FqtbenchError]) -> FqtbenchError:

@@ -1,21 +1,38 @@
 """Boards with a debug probe and a serial line: real ones, and virtual ones, which offer the same."""
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, assert_never
 
 from fqtbench.bench.access import Emit, Event
 from fqtbench.bench.job import Charge, ExamineJob, TrainJob
 from fqtbench.bench.launch import Addresses, Attachment
 from fqtbench.bench.lock import ProbeLock
 from fqtbench.bench.ports import find_port
+from fqtbench.bench.power_cycle import PowerCycleCommand
 from fqtbench.bench.profiler import Profiler, open_profiler
-from fqtbench.errors import BoardError, DeviceError, FqtbenchError, ImageError, UsageError
-from fqtbench.power import Monitor, open_monitor
+from fqtbench.bench.recovery import Rung
+from fqtbench.errors import (
+    BoardError,
+    DeviceError,
+    FqtbenchError,
+    ImageError,
+    LockedError,
+    ProbeError,
+    UsageError,
+    WrongDeviceError,
+)
+from fqtbench.power import Monitor, SupplySwitch, open_monitor
 from fqtbench.probe import Probe, Segment, elf_segments
 from fqtbench.wire import Device, Hello, SerialLine, open_line
+
+_RETURN_S: Final = 3.0  # a USB probe that was plugged in again has enumerated by then
+_POWER_UP_S: Final = 15.0  # behind a hub, and with a boot loader of its own
+_RETURN_POLL_S: Final = 0.5
+_DYING_S: Final = 0.2  # the line breaks a moment before the command that served it is gone
 
 
 class WiredAccess:
@@ -31,6 +48,8 @@ class WiredAccess:
         self._emit = emit
         self._resources = ExitStack()
         self._attachment: Attachment | None = None
+        self._held = False
+        self._switching: PowerCycleCommand | None = None
 
     def attach(self) -> Event:
         """Launch the board if need be, lock its probe; returns the addresses."""
@@ -55,6 +74,51 @@ class WiredAccess:
     def recover(self) -> None:
         """Erase the whole chip, which also opens a locked one; a probe can't be opened on that before."""
         self._probe().recover()
+
+    def restore(self, rung: Rung) -> None:
+        """Take a rung; all but the last leave the chip reset and running.
+
+        What went away may be about to come back, a plug or a probe that enumerates anew: it is waited for.
+        """
+        match rung:
+            case Rung.FRESH_WORKER:
+                return
+            case Rung.RESET:
+                self._reset_when_back(self._model.connect_mode, _RETURN_S)
+            case Rung.CONNECT_UNDER_RESET:
+                self._reset_when_back("under-reset", _RETURN_S)
+            case Rung.POWER_CYCLE:
+                self._power_cycle()
+                self._reset_when_back(self._model.connect_mode, _POWER_UP_S)
+            case Rung.RECOVER:
+                self.recover()
+            case _:
+                assert_never(rung)
+
+    def _reset_when_back(self, connect_mode: str, patience_s: float) -> None:
+        late_at_s = time.monotonic() + patience_s
+        while True:
+            try:
+                with self._probe(connect_mode) as probe:
+                    probe.reset()
+                return
+            except LockedError:
+                raise
+            except ProbeError:
+                if time.monotonic() >= late_at_s:
+                    raise
+            time.sleep(_RETURN_POLL_S)
+
+    def _power_cycle(self) -> None:
+        """By the monitor, if the supply goes through it, or by the board's own command."""
+        monitor = self.monitor()
+        if isinstance(monitor, SupplySwitch):
+            monitor.power_cycle()
+        elif self._instance.power_cycle is not None:
+            self._switching = PowerCycleCommand(self._instance.power_cycle, self._instance.name)
+            self._switching.run()
+        else:
+            raise UsageError(f"board {self._instance.name}: nothing is there that could cycle its power")
 
     def examine(self, job: ExamineJob) -> None:
         """Connect, compare the firmware, reset; then see who answers on the line.
@@ -125,27 +189,30 @@ class WiredAccess:
 
     def obituary(self) -> str | None:
         """Return the last words of a launched command that has ended."""
-        if self._attachment is None or not self._attachment.ended:
+        if self._attachment is None or not self._attachment.has_ended(_DYING_S):
             return None
         return f"its launched command has ended: {self._attachment.last_words() or 'it said nothing'}"
 
     def end(self, patience_s: float) -> None:
-        """End a launched board; the kernel frees the lock when this process is gone."""
+        """End a launched board and a power cycle; the kernel frees the lock when this process is gone."""
+        if self._switching is not None:
+            self._switching.end(patience_s)
         if self._attachment is not None:
             self._attachment.end(patience_s)
 
     def _attached(self) -> Attachment:
-        if self._attachment is None:
+        if self._attachment is None or not self._held:
             self._emit({"event": "stage", "text": "attaching"})
-            attachment = self._resources.enter_context(Attachment(self._instance))
+            self._attachment = Attachment(self._instance)  # known to `end` while it launches
+            self._resources.enter_context(self._attachment)
             lock = ProbeLock(
-                attachment.addresses.probe,
+                self._attachment.addresses.probe,
                 self._instance.name,
                 patience_s=self._patience_s,
                 on_wait=lambda text: self._emit({"event": "waiting", "text": text}),
             )
             self._resources.enter_context(lock)
-            self._attachment = attachment
+            self._held = True
         return self._attachment
 
     def _addresses(self) -> Addresses:
@@ -156,8 +223,9 @@ class WiredAccess:
         assert self._model.uart is not None, "the board model's check"
         return open_line(find_port(self._addresses().serial), self._model.uart.baud)
 
-    def _probe(self) -> Probe:
-        return Probe(self._addresses().probe, self._model.pyocd_target, self._model.connect_mode)
+    def _probe(self, connect_mode: str | None = None) -> Probe:
+        mode = connect_mode or self._model.connect_mode
+        return Probe(self._addresses().probe, self._model.pyocd_target, mode)
 
     def _image_segment(self, image: bytes) -> Segment:
         memory = self._model.memory
@@ -182,12 +250,12 @@ class WiredAccess:
         build_id = hello.build_id.hex()
         what = f"board {self._instance.name}"
         if hello.chip != self._model.chip_id:
-            raise DeviceError(
+            raise WrongDeviceError(
                 f"{what}: the chip on its serial line is 0x{hello.chip:08x}, not 0x{self._model.chip_id:08x}; "
                 "is the serial line that of the board the probe is connected to?"
             )
         if build_id != flashed:
-            raise DeviceError(
+            raise WrongDeviceError(
                 f"{what}: the firmware on its serial line has build id {build_id}, the one in its flash {flashed}; "
                 "is the serial line that of the board the probe is connected to?"
             )

@@ -26,6 +26,7 @@ from fqtbench.bench.job import (
     ProfileJob,
     RecoverJob,
     ResetJob,
+    RestoreJob,
     TrainJob,
 )
 from fqtbench.bench.profiling import profile_steps
@@ -67,6 +68,8 @@ class Worker:
                     self.access.recover()
                 case ExamineJob():
                     self.access.examine(job)
+                case RestoreJob():
+                    self.access.restore(job.rung)
         except Exception as error:
             self.emit(self._error(error))
         else:

@@ -64,11 +64,11 @@ class Recorder:
             case "attached" | "flashed" | "hello" | "status" | "power" | "verified":
                 self._facts[kind] = {key: value for key, value in event.items() if key != "event"}
 
-    def files(self, environment: dict[str, Any]) -> dict[str, bytes]:
-        """Return name → content of every file of the attempt."""
+    def files(self, environment: dict[str, Any], attempts: int = 1) -> dict[str, bytes]:
+        """Return name → content of every file of the attempt, which is the run's `attempts`-th."""
         steps, evaluations = self._table("steps"), self._table("evaluations")
         epochs = _typed(pd.DataFrame(self._epochs))
-        result = self._describe(environment, self._metrics(steps, evaluations, epochs))
+        result = self._describe(environment, attempts, self._metrics(steps, evaluations, epochs))
         return {
             STEPS: _parquet(steps),
             EVALUATIONS: _parquet(evaluations),
@@ -135,7 +135,9 @@ class Recorder:
             "flash_bytes": firmware.flash_bytes + len(self.run.compiled.image),
         }
 
-    def _describe(self, environment: dict[str, Any], metrics: list[MetricValue]) -> dict[str, Any]:
+    def _describe(
+        self, environment: dict[str, Any], attempts: int, metrics: list[MetricValue]
+    ) -> dict[str, Any]:
         run, compiled = self.run, self.run.compiled
         return {
             "run_id": run.run_id,
@@ -144,6 +146,7 @@ class Recorder:
             "assignment": run.assignment,
             "metrics": {m.name: {key: v for key, v in asdict(m).items() if key != "name"} for m in metrics},
             "perturbed": self._facts["status"]["perturbed"],
+            "attempts": attempts,
             "verified_steps": self._facts.get("verified", {}).get("steps", 0),
             "board": {"name": self.board, **self._facts["attached"]},
             "device": self._facts["hello"],

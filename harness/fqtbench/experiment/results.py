@@ -37,6 +37,11 @@ class RunResult:
         return str(self.description["label"])
 
     @property
+    def attempts(self) -> int:
+        """How many attempts it took; folders from before these were counted don't say."""
+        return int(self.description.get("attempts", 1))
+
+    @property
     def clock_hz(self) -> int:
         """The core clock that turns cycles into seconds."""
         return int(self.description["identity"]["board"]["clock_hz"])
@@ -108,6 +113,7 @@ def summary_table(results: SuiteResults) -> pd.DataFrame:
             **{f"sweep.{key}": _cell(value) for key, value in run.description["assignment"].items()},
             "seed": run.description["identity"]["seed"],
             "perturbed": run.description["perturbed"],
+            "attempts": run.attempts,
         }
         for metric in run.metrics.values():
             row[metric.name] = metric.value

@@ -13,6 +13,7 @@ from fqtbench.bench.pool import WORKER, Pool, Task
 from fqtbench.board import BoardInstance, BoardModel
 from fqtbench.errors import FqtbenchError, ResultError
 from fqtbench.experiment import provenance
+from fqtbench.experiment.attempts import attempt_of
 from fqtbench.experiment.executor import Executor, ExecutorOf
 from fqtbench.experiment.plan import Run, plan_runs
 from fqtbench.experiment.record import Recorder
@@ -45,8 +46,9 @@ class Observer(Protocol):
 class Order:
     """What the caller wants: a suite, on which boards, into which folder.
 
-    `patience_s`: how long a board that somebody else uses is waited for. `executor_of`: who does the runs; by default
-    this computer, with a worker process per board.
+    `patience_s`: how long a board that somebody else uses is waited for. `may_erase`: whether chips may be erased where
+    nothing else brings a board back; a board's description may allow it, too. `executor_of`: who does the runs; by
+    default this computer, with a worker process per board.
     """
 
     suite: Suite
@@ -56,6 +58,7 @@ class Order:
     resume: bool = False
     dataset_root: Path | None = None
     patience_s: float = PATIENCE_S
+    may_erase: bool = False
     executor_of: ExecutorOf | None = None
 
 
@@ -97,7 +100,12 @@ class _Session:
         self._observer.began(len(runs), len(runs) - len(pending))
         self._write_manifest(runs)
         charges = [
-            Charge(instance=board, model=self._order.models[board.model], patience_s=self._order.patience_s)
+            Charge(
+                instance=board,
+                model=self._order.models[board.model],
+                patience_s=self._order.patience_s,
+                may_erase=self._order.may_erase,
+            )
             for board in self._order.boards
         ]
         try:
@@ -124,22 +132,33 @@ class _Session:
     def _on_event(self, task: Task, board: str, event: dict[str, Any]) -> None:
         run = self._runs[task.name]
         match event["event"]:
-            case "retry" | "lost":
+            case "failed" | "rung":
                 self._recorders.pop(task.name, None)
+                self._note(run, board, event)
             case "done":
-                self._commit(self._recorders.pop(task.name), task)
+                self._commit(self._recorders.pop(task.name))
                 return
+            case "retry" | "lost":
+                pass
             case _:
                 self._recorders.setdefault(task.name, Recorder(run, board)).add(event)
         self._observer.event(run, board, event)
 
-    def _commit(self, recorder: Recorder, task: Task) -> None:
-        files = recorder.files(self._environment)
+    def _note(self, run: Run, board: str, event: dict[str, Any]) -> None:
+        """Put a failure on record; attempts are counted over all invocations."""
+        numbered = event
+        if event["event"] == "failed":
+            numbered = {**event, "attempt": self._store.failures(run.run_id) + 1}
+        self._store.note(attempt_of(numbered, run.run_id, run.label, board))
+
+    def _commit(self, recorder: Recorder) -> None:
+        attempts = self._store.failures(recorder.run.run_id) + 1
+        files = recorder.files(self._environment, attempts)
         result = json.loads(files["result.json"])
         facts = {
             "label": recorder.run.label,
             "board": recorder.board,
-            "tries": task.attempt,
+            "tries": attempts,
             "time": result["ended"],
         }
         self._store.record(recorder.run.run_id, files, facts)

@@ -1,8 +1,8 @@
 """The results folder. Only the parent process writes it, and only through this module.
 
 ``runs/<run_id>/attempt-n/`` holds a run's files, ``artifacts/<sha256>`` what explains them, ``journal`` says which of
-them count. A file is written beside its place, synced, renamed, and its folder synced; then the journal line commits
-it.
+them count, ``attempts`` what failed on the way. A file is written beside its place, synced, renamed, and its folder
+synced; then the journal line commits it.
 """
 
 import hashlib
@@ -18,12 +18,14 @@ from filelock import FileLock, Timeout
 from fqtbench.durable import sync_folder, write_durably
 from fqtbench.errors import ResultError, UsageError
 from fqtbench.experiment import journal
+from fqtbench.experiment.attempts import ATTEMPTS, Attempt, AttemptLog
 
 JOURNAL: Final = "journal"
 _LOCK: Final = ".lock"
 _PATIENCE_S: Final = 3.0  # as for a probe's lock: the one before us may be dying
 _OURS: Final = {
     JOURNAL,
+    ATTEMPTS,
     _LOCK,
     "runs",
     "artifacts",
@@ -40,6 +42,7 @@ class Store:
         self._resume = resume
         self._lock = FileLock(folder / _LOCK, timeout=_PATIENCE_S)
         self._journal = folder / JOURNAL
+        self._attempts = AttemptLog(folder)
         self.committed: dict[str, dict[str, Any]] = {}  # run_id -> journal entry
 
     def __enter__(self) -> Self:
@@ -100,6 +103,15 @@ class Store:
         self.committed[run_id] = entry
         return folder
 
+    def note(self, attempt: Attempt) -> None:
+        """Put a failed attempt, or what was done about it, on record."""
+        with self._as_result_error():
+            self._attempts.add(attempt)
+
+    def failures(self, run_id: str) -> int:
+        """Return how many attempts at a run are on record as failed."""
+        return self._attempts.failures(run_id)
+
     def keep_artifact(self, data: bytes) -> Path:
         """Keep `data` under its hash; returns its path."""
         path = self.folder / "artifacts" / hashlib.sha256(data).hexdigest()
@@ -131,18 +143,24 @@ class Store:
     def _recover(self) -> None:
         content = journal.read(self._journal) if self._journal.exists() else journal.EMPTY
         if len(content.entries) <= 1:  # nothing was recorded, perhaps not even begun
-            self._begin()
+            goes_on = self._resume and content.entries == (self._suite,)
+            self._begin(keep_attempts=goes_on)
             return
         if content.torn:
             journal.cut(self._journal, content.good_bytes)
         self._check_suite(content.entries[0])
+        self._attempts.open()
         self.committed = {entry["run_id"]: entry for entry in content.entries[1:]}
         self._check_files()
         self._delete_uncommitted()
 
-    def _begin(self) -> None:
+    def _begin(self, *, keep_attempts: bool) -> None:
         shutil.rmtree(self.folder / "runs", ignore_errors=True)
         self._journal.unlink(missing_ok=True)
+        if keep_attempts:
+            self._attempts.open()
+        else:
+            (self.folder / ATTEMPTS).unlink(missing_ok=True)
         journal.append(self._journal, self._suite)
         sync_folder(self.folder)
 

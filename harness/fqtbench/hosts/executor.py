@@ -9,7 +9,7 @@ import hashlib
 import queue
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,9 +19,11 @@ from typing import Any, Final, Self
 
 from distributed import Future
 
+from fqtbench.bench.access import Event
 from fqtbench.bench.job import Charge, TrainJob
-from fqtbench.bench.pool import Event, Listener, Task, error_of, together
+from fqtbench.bench.pool import Listener, Task, error_of, together
 from fqtbench.errors import BoardError, FqtbenchError, LabError, UsageError
+from fqtbench.experiment.provenance import now
 from fqtbench.hosts.host import do_job
 from fqtbench.hosts.lab import Lab, Place, check_kit
 from fqtbench.hosts.messages import Order, Outcome, Said, parse
@@ -42,7 +44,9 @@ class _Job:
     task: Task
     begin_s: float
     quiet_s: float
+    began: str = field(default_factory=now)
     n_said: int = 0
+    failed: bool = False
     future: Future | None = None
     late_at_s: float = field(init=False)
 
@@ -95,6 +99,7 @@ class LabExecutor:
         self._n_jobs = 0
         self._said: queue.Queue[tuple[str, str | None]] = queue.Queue()  # (key, an event, or None at its end)
         self._waiting: deque[Task] = deque()
+        self._losses: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         places = self._lab.places()
@@ -177,6 +182,7 @@ class LabExecutor:
             image_sha256=hashlib.sha256(image).hexdigest(),
         )
         self._n_jobs += 1
+        task.attempt += 1
         begin_s = board.charge.patience_s + _SLACK_S
         key = f"fqtbench-{self._session}-{self._n_jobs}"
         job = _Job(key, task, begin_s, begin_s + task.deadline_s)
@@ -224,7 +230,7 @@ class LabExecutor:
             return
         job.hear()
         if said.event is not None:
-            self._pass_on(board, job.task, said.event, on_event)
+            self._pass_on(board, job, said.event, on_event)
         if said.outcome is not None:
             self._finish(board, job, said.outcome, on_event)
 
@@ -237,9 +243,13 @@ class LabExecutor:
             return str(job.future.exception(timeout=_LOOK_AGAIN_S))
         return "it did not say how the run ended"
 
-    def _pass_on(self, board: _Board, task: Task, event: Event, on_event: Listener) -> None:
+    def _pass_on(self, board: _Board, job: _Job, event: Event, on_event: Listener) -> None:
+        """Attempts are counted over all hosts."""
+        task = job.task
         if event["event"] == "retry":
             task.attempt += 1
+        if event["event"] in ("failed", "retry"):
+            job.failed = event["event"] == "failed"
             event = {**event, "attempt": task.attempt}
         if event["event"] != "done":  # that is said when the outcome agrees
             on_event(task, board.name, event)
@@ -259,9 +269,11 @@ class LabExecutor:
         assert board.job is not None
         task = board.job.task
         error = LabError(f"{task.name} on board {board.name}: its host was lost: {why}")
-        if task.attempt >= MAX_ATTEMPTS:
+        self._losses[task.name] += 1
+        if self._losses[task.name] >= MAX_ATTEMPTS:
             self._give_up(board, error, on_event)
             return
+        self._tell_failed(board, error, on_event)
         self._call_off(board)
         self._again(board, task, error, on_event)
 
@@ -270,6 +282,7 @@ class LabExecutor:
             raise error
         assert board.job is not None
         task = board.job.task
+        self._tell_failed(board, error, on_event)
         self._call_off(board)
         board.error = error
         if any(b.charge.model.name == task.model and b.error is None for b in self._boards.values()):
@@ -277,10 +290,18 @@ class LabExecutor:
         elif any(b.job is not None for b in self._boards.values()):
             on_event(task, board.name, {"event": "lost", "reason": str(error)})
 
+    def _tell_failed(self, board: _Board, error: FqtbenchError, on_event: Listener) -> None:
+        """Say so of an attempt, unless its host has."""
+        job = board.job
+        if job is not None and not job.failed:
+            failed = {"event": "failed", "attempt": job.task.attempt, "class": type(error).__name__}
+            times = {"began": job.began, "ended": now()}
+            on_event(job.task, board.name, {**failed, "reason": str(error), **times, "rung": None})
+
     def _again(self, board: _Board, task: Task, error: FqtbenchError, on_event: Listener) -> None:
-        task.attempt += 1
         self._waiting.appendleft(task)
-        on_event(task, board.name, {"event": "retry", "attempt": task.attempt, "reason": str(error)})
+        retry = {"event": "retry", "attempt": task.attempt + 1, "reason": str(error), "rung": None}
+        on_event(task, board.name, retry)
 
     def _check(self, on_event: Listener) -> None:
         if not self._lab.is_connected:

@@ -67,9 +67,7 @@ def _try(subject: Subject, program: bool) -> tuple[list[dict[str, Any]], Fqtbenc
     events: list[dict[str, Any]] = []
 
     def keep(task: Task, board: str, event: dict[str, Any]) -> None:
-        if event["event"] == "retry":
-            events.clear()
-        elif event["event"] == "tried":
+        if event["event"] == "tried":
             events.append(event)
 
     firmware = load_firmware(subject.model)

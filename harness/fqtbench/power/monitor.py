@@ -1,6 +1,6 @@
 """What the bench wants from a power monitor, and how one is opened."""
 
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,14 @@ from fqtbench.schema import nearest
 
 State = Literal["active", "idle"]
 SCHEMES: Final = ("modelled",)
+SWITCHING: Final[tuple[str, ...]] = ()  # those of which the monitor is a `SupplySwitch` too
 
 
 class Monitor(Protocol):
-    """A source of energy figures for windows of time that the board marks with its trigger pin."""
+    """A source of energy figures for windows of time that the board marks with its trigger pin.
+
+    Raises (every method): MonitorError, if the instrument is gone or lost what it should have recorded.
+    """
 
     @property
     def origin(self) -> Origin:
@@ -42,6 +46,20 @@ class Monitor(Protocol):
         uses them to find a window that it lost.
         """
         ...
+
+
+@runtime_checkable
+class SupplySwitch(Protocol):
+    """What a monitor is besides if the board's supply goes through it."""
+
+    def power_cycle(self) -> None:
+        """Take the supply away, long enough for the chip to forget, and bring it back; MonitorError if that fails."""
+        ...
+
+
+def switches_supply(url: str) -> bool:
+    """Whether a monitor at such a URL can take the board's supply away; nothing is opened."""
+    return url.partition(":")[0] in SWITCHING
 
 
 def open_monitor(url: str, supply: Supply) -> Monitor:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from fqtbench.durable import write_durably
 from fqtbench.errors import ResultError
+from fqtbench.experiment.attempts import load_attempts
 from fqtbench.experiment.metrics import (
     BY_NAME,
     METRICS,
@@ -110,6 +111,7 @@ def _render(results: SuiteResults, drawings: list[Drawing]) -> str:
         metrics=[metric for metric in METRICS if results.present([metric.name])],
         drawings=drawings,
         images=images,
+        attempts=load_attempts(results.folder),
         show=show,
         show_number=show_number,
         show_uncertainty=show_uncertainty,
@@ -159,6 +161,7 @@ def _provenance(run: RunResult) -> dict[str, str]:
         "checked against the reference": f"{d['verified_steps']} steps, bit-identical"
         if d["verified_steps"]
         else "no",
+        "attempts": str(run.attempts),
         "perturbed": "yes: frames were sent again" if d["perturbed"] else "no",
         "fqtbench": f"{d['environment']['fqtbench']}, {commit}",
         "python": f"{d['environment']['python']} on {d['environment']['platform']}",

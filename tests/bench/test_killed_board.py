@@ -1,0 +1,69 @@
+"""Promise: a board that dies costs attempts, never results: the weights are those of an undisturbed run."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fqtbench.board import BoardInstance, load_models
+from fqtbench.experiment import journal
+from fqtbench.experiment.attempts import load_attempts
+from fqtbench.experiment.plan import Run
+from fqtbench.experiment.results import load_results
+from fqtbench.experiment.runner import Order, run_suite
+from fqtbench.experiment.spec import load_suite
+from tests.experiment import suites
+
+
+class Killer:
+    """Kills the virtual board that this process has launched at the first event of each kind, in their order."""
+
+    def __init__(self, *kinds: str) -> None:
+        self._kinds = list(kinds)
+
+    def planned(self, run: Run, n_runs: int) -> None: ...
+
+    def began(self, n_runs: int, n_recorded: int) -> None: ...
+
+    def recorded(self, run: Run, board: str, result: dict[str, Any]) -> None: ...
+
+    def event(self, run: Run, board: str, event: dict[str, Any]) -> None:
+        if board != "host" and self._kinds and self._kinds[0] in (event["event"], event.get("text")):
+            self._kinds.pop(0)
+            family = psutil.Process().children(recursive=True)
+            (launched,) = [p for p in family if "fqtbench.virtual" in p.cmdline()]
+            launched.kill()
+
+
+def test_a_board_killed_again_and_again_ends_with_the_same_weights(tmp_path: Path) -> None:
+    """While it is flashed, twice, and trained. Each time the next rung is taken, the power cycle by its own command."""
+    models = load_models()
+    cycled = tmp_path / "cycled"
+    desk = BoardInstance(
+        name="desk",
+        model="nrf52840",
+        launch=(sys.executable, "-m", "fqtbench.virtual", "nrf52840"),
+        power_cycle=(sys.executable, "-c", f"open({str(cycled)!r}, 'x')"),
+    )
+    host = BoardInstance(name="host", model="host")
+    suite = load_suite(suites.write(tmp_path, suites.tiny()))
+    out = tmp_path / "out"
+    assert run_suite(Order(suite, [desk, host], models, out), Killer("flashing", "flashing", "steps")) == 2
+
+    weights = {entry["files"]["weights.npz"] for entry in journal.read(out / "journal").entries[1:]}
+    assert len(weights) == 1
+    assert {run.description["board"]["name"]: run.attempts for run in load_results(out).runs} == {
+        "desk": 4,
+        "host": 1,
+    }
+    attempts = load_attempts(out)
+    assert [a.attempt for a in attempts if a.kind == "failed"] == [1, 2, 3]
+    assert [(a.rung, a.error_class) for a in attempts if a.kind == "rung"] == [
+        ("reset", None),
+        ("connect under reset", None),
+        ("power cycle", None),
+    ]
+    assert {a.error_class for a in attempts if a.kind == "failed"} <= {"ProbeError", "LinkError"}
+    assert all("its launched command has ended" in (a.reason or "") for a in attempts if a.kind == "failed")
+    assert cycled.exists()
