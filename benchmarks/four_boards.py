@@ -35,7 +35,7 @@ from fqtbench.experiment.runner import Order, run_suite
 from fqtbench.experiment.spec import Suite, load_suite
 
 _BOARDS: Final = 4
-_ROUNDS: Final = 2
+_ROUNDS: Final = 5
 _STEPS: Final = 640
 _BATCH: Final = 16
 _DEADLINE_S: Final = 600.0

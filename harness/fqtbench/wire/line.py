@@ -76,7 +76,9 @@ class SerialLine:
     def write(self, data: bytes) -> None:
         """Send all of `data`; raises `LinkError` if the line is gone or takes nothing for 20 s."""
         with self._as_link_error("writing to"):
-            self._port.write(data)
+            rest = data if self._descriptor is None else _write_descriptor(self._descriptor, data)
+            if rest:
+                self._port.write(rest)
 
     def read(self) -> bytes:
         """Return what has arrived, at most 4096 bytes; waits 50 ms for the first byte."""
@@ -138,6 +140,14 @@ def _read_descriptor(descriptor: int) -> bytes:
     if not received:
         raise serial.SerialException("it is ready, but has no bytes: unplugged, or another program reads it")
     return received
+
+
+def _write_descriptor(descriptor: int, data: bytes) -> bytes:
+    """Write what there is room for; returns the rest, for which pyserial waits."""
+    try:
+        return data[os.write(descriptor, data) :]
+    except BlockingIOError:
+        return data
 
 
 def open_line(url: str, baud: int) -> SerialLine:
