@@ -6,8 +6,6 @@ Any URL of pyserial's ``serial_for_url`` will do: a device path, ``socket://HOST
 import errno
 import os
 import select
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final, Protocol, Self, cast
 
 import serial
@@ -75,26 +73,33 @@ class SerialLine:
 
     def write(self, data: bytes) -> None:
         """Send all of `data`; raises `LinkError` if the line is gone or takes nothing for 20 s."""
-        with self._as_link_error("writing to"):
+        try:
             rest = data if self._descriptor is None else _write_descriptor(self._descriptor, data)
             if rest:
                 self._port.write(rest)
+        except (serial.SerialException, OSError) as error:
+            raise self._link_error("writing to", error) from error
 
     def read(self) -> bytes:
         """Return what has arrived, at most 4096 bytes; waits 50 ms for the first byte."""
-        with self._as_link_error("reading from"):
+        try:
             if self._descriptor is not None:
                 return _read_descriptor(self._descriptor)
-            received = b""
-            # A socket's in_waiting is 0 or 1, a port's the true count: ask again until it is 0.
-            while len(received) < _CHUNK_BYTES:
-                waiting = self._port.in_waiting
-                if received and not waiting:
-                    break
-                piece = self._port.read(min(waiting or 1, _CHUNK_BYTES))
-                if not piece:
-                    break
-                received += piece
+            return self._read_port()
+        except (serial.SerialException, OSError) as error:
+            raise self._link_error("reading from", error) from error
+
+    def _read_port(self) -> bytes:
+        """A socket's in_waiting is 0 or 1, a port's the true count: ask again until it is 0."""
+        received = b""
+        while len(received) < _CHUNK_BYTES:
+            waiting = self._port.in_waiting
+            if received and not waiting:
+                break
+            piece = self._port.read(min(waiting or 1, _CHUNK_BYTES))
+            if not piece:
+                break
+            received += piece
         return received
 
     def close(self) -> None:
@@ -108,20 +113,16 @@ class SerialLine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _as_link_error(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except serial.SerialTimeoutException as error:
-            raise LinkError(
+    def _link_error(self, doing: str, error: Exception) -> LinkError:
+        if isinstance(error, serial.SerialTimeoutException):
+            return LinkError(
                 f"{self._name}: the serial line accepted no bytes for {_WRITE_TIMEOUT_S:.0f} s; "
                 "is the board powered, and nothing holding its flow control?"
-            ) from error
-        except (serial.SerialException, OSError) as error:
-            raise LinkError(
-                f"{self._name}: {doing} the serial line failed ({error}); was the board unplugged or its "
-                "debug probe restarted? Plug it in again and repeat the command"
-            ) from error
+            )
+        return LinkError(
+            f"{self._name}: {doing} the serial line failed ({error}); was the board unplugged or its "
+            "debug probe restarted? Plug it in again and repeat the command"
+        )
 
 
 def _descriptor(port: Port) -> int | None:
