@@ -31,7 +31,7 @@ def faults() -> str:
             f"{outcome['seconds']:.0f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    for promise in load_all():
+    for promise in load_all().values():
         if promise.what.startswith(_KILLS):
             lines.append(
                 f"| {promise.what} | `{promise.command}` | {promise.bound} | {promise.value} | – | – |"

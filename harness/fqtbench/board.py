@@ -151,11 +151,20 @@ class BoardInstance(_Strict):
         return not wired or self.launch is not None or None not in (self.probe, self.serial)
 
 
+class LabTable(_Strict):
+    """PEM files for TLS between the hosts of a lab: the authority's certificate, one signed by it, and its key."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
 class _Bench(_Strict):
     """`labgrid`: the client for all boards that don't name one of their own."""
 
     board: tuple[BoardInstance, ...] = ()
     labgrid: Command = _LABGRID
+    lab: LabTable = LabTable()
 
     def boards(self) -> tuple[BoardInstance, ...]:
         """Return the boards, each with its client."""
@@ -187,11 +196,7 @@ def load_instances(models: dict[str, BoardModel], bench: Path | None = None) -> 
     if bench is None and not BENCH_FILE.exists():
         return known
     path = bench or BENCH_FILE
-    data = _read_toml(path)
-    try:
-        described = _Bench.model_validate(data).boards()
-    except ValidationError as error:
-        raise UsageError(explain(error, _Bench, data, lambda _: str(path))) from error
+    described = _read_bench(path).boards()
     for instance in described:
         if instance.model not in models:
             hint = nearest(instance.model, models)
@@ -205,6 +210,15 @@ def load_instances(models: dict[str, BoardModel], bench: Path | None = None) -> 
         if names.count(name) > 1:
             raise UsageError(f"{path}: two boards are called {name}; give each a name of its own")
     return known | {instance.name: instance for instance in described}
+
+
+def load_lab(bench: Path | None = None) -> LabTable:
+    """Return the table [lab] of `bench` (else bench.toml, if it exists); its paths are relative to the file."""
+    path = bench or BENCH_FILE
+    if bench is None and not BENCH_FILE.exists():
+        return LabTable()
+    given = _read_bench(path).lab.model_dump(exclude_none=True)
+    return LabTable(**{name: path.parent / file for name, file in given.items()})
 
 
 def described_instances(
@@ -247,6 +261,14 @@ def _embedded(model: BoardModel) -> BoardInstance:
         launch=(sys.executable, "-m", "fqtbench.virtual", model.name),
         profiler=True,
     )
+
+
+def _read_bench(path: Path) -> _Bench:
+    data = _read_toml(path)
+    try:
+        return _Bench.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(explain(error, _Bench, data, lambda _: str(path))) from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -19,6 +19,15 @@ from fqtbench.bench.lock import PATIENCE_S
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
 from fqtbench.cli_datasets import datasets, fetch
+from fqtbench.cli_hosts import (
+    SchedulerOption,
+    TlsCaOption,
+    TlsCertOption,
+    TlsKeyOption,
+    bench_or_lab,
+    lab_commands,
+    tls_files,
+)
 from fqtbench.cli_kernels import kernels
 from fqtbench.cli_lab import boards, doctor
 from fqtbench.cli_options import (
@@ -42,7 +51,7 @@ from fqtbench.cli_profile import profile, profile_diff
 from fqtbench.cli_regression import baseline_commands, compare, gate
 from fqtbench.cli_reproduce import reproduce
 from fqtbench.console import Progress, summary
-from fqtbench.errors import BoardError, FqtbenchError, ResultError, UsageError
+from fqtbench.errors import BoardError, FqtbenchError, LabError, ResultError, UsageError
 from fqtbench.exchange.export_onnx import export_onnx
 from fqtbench.exchange.npz import save_npz
 from fqtbench.exchange.onnx_file import require_onnx
@@ -104,19 +113,28 @@ def run(
     erase: RecoverOption = False,
     dataset_root: RootOption = None,
     bench: BenchOption = None,
+    scheduler: SchedulerOption = None,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a suite: flash, stream, train on the board, measure, report."""
+    """Run a suite: flash, stream, train on the board, measure, report. With --scheduler on a lab's hosts."""
     read = load_suite(find_suite(suite))
     models = load_models()
-    boards = boards_of(read, board, load_instances(models, bench))
     folder = out or Path("out") / read.spec.name
-    order = Order(read, boards, models, folder, resume, dataset_root, wait, erase)
     with interruptible(f"interrupted; what was recorded in {folder} is safe, go on by --resume"):
         try:
-            with Progress(errors, quiet=as_json) as progress:
-                run_suite(order, progress)
-        except BoardError:
+            with bench_or_lab(
+                models, bench, scheduler, tls_files(bench, tls_ca, tls_cert, tls_key)
+            ) as source:
+                boards = boards_of(read, board, source.instances)
+                order = Order(
+                    read, boards, models, folder, resume, dataset_root, wait, erase, source.executor_of
+                )
+                with Progress(errors, quiet=as_json) as progress:
+                    run_suite(order, progress)
+        except (BoardError, LabError):
             if _has_runs(folder):  # of the other boards, or from before it failed
                 _show_results(folder, _draw(folder), as_json)
             raise
@@ -159,6 +177,7 @@ app.command()(reproduce)
 app.command()(compare)
 app.command()(gate)
 app.add_typer(baseline_commands, name="baseline")
+app.add_typer(lab_commands, name="lab")
 
 
 @app.command()

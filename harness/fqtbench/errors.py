@@ -27,6 +27,12 @@ class ResultError(FqtbenchError):
     """A results folder can't be read, written or continued."""
 
 
+class LabError(FqtbenchError):
+    """A lab's scheduler or host is gone, is another fqtbench's, or can't be trusted: whoever runs the lab must act."""
+
+    exit_code: ClassVar[int] = 3
+
+
 class RegressionError(FqtbenchError):
     """What was measured is worse than its baseline allows, or differs when it is repeated."""
 

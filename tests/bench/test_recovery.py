@@ -43,6 +43,7 @@ LADDERS: dict[str, list[Rung]] = {
     "UsageError": [],
     "ImageError": [],
     "ResultError": [],
+    "LabError": [],
     "RegressionError": [],
     "UndecidedError": [],
     "FqtbenchError": [],

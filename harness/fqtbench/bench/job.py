@@ -79,7 +79,8 @@ class TrainJob(_Job):
     """One run: flash, train, evaluate after each epoch, read the trained tensors.
 
     `verify` steps are compared with the reference on the host; 0 compares none. `trained_layers` are the names of the
-    layers of which a step reports how many structures it updated.
+    layers of which a step reports how many structures it updated. `samples_sha256` is that of the dataset's files that
+    the run was planned with: another host's may be others.
     """
 
     retried: ClassVar[bool] = True
@@ -89,6 +90,7 @@ class TrainJob(_Job):
     image: Path
     image_crc32: int
     dataset: DatasetRef
+    samples_sha256: str | None = None
     n_classes: int
     epochs: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]

@@ -44,6 +44,10 @@ class Task:
 Listener = Callable[[Task, str, Event], None]
 
 
+class Stopped(Exception):  # noqa: N818  (no error: somebody wanted it)
+    """`Pool.stop` was called."""
+
+
 @dataclass
 class _Rung:
     """A rung being taken, because of `error`."""
@@ -100,25 +104,32 @@ class Pool:
         happens follows as another event: ``retry`` where the task is tried again, with `rung` if on the same board,
         else on another one of that model; ``lost`` where no such board is left and others are at work. ``rung`` tells
         how a rung went. When the others have done what they can, the failures are raised as one error. A UsageError,
-        which no board can help, is raised at once, and the tasks in flight are abandoned.
+        which no board can help, is raised at once, and the tasks in flight are abandoned. Raises Stopped once `stop`
+        was called.
         """
         self._waiting, self._lost, self._tell = deque(tasks), {}, on_event
         self._assign()
         while self._work:
             try:
-                worker, event = self._events.get(timeout=self._patience_s())
+                said = self._events.get(timeout=self._patience_s())
             except queue.Empty:
                 pass
             else:
-                self._take(worker, event)
+                if said is None:
+                    raise Stopped
+                self._take(*said)
             self._check_deadlines()
             self._assign()
         if self._lost:
-            raise _together(list(self._lost.values()))
+            raise together(list(self._lost.values()))
         if self._waiting:
             raise BoardError(
                 f"no board of model {self._waiting[0].model} is there for {self._waiting[0].name}"
             )
+
+    def stop(self) -> None:
+        """Make `run` raise Stopped, now or when it is called; from any thread."""
+        self._events.put(None)
 
     def _assign(self) -> None:
         for charge in self._charges:
@@ -259,7 +270,7 @@ def _after_all(error: FqtbenchError, attempts: int) -> FqtbenchError:
     return last
 
 
-def _together(failures: Sequence[FqtbenchError]) -> FqtbenchError:
+def together(failures: Sequence[FqtbenchError]) -> FqtbenchError:
     """Return one error for those of several boards."""
     if len(failures) == 1:
         return failures[0]
@@ -272,11 +283,17 @@ def _together(failures: Sequence[FqtbenchError]) -> FqtbenchError:
 
 
 def _as_exception(what: str, event: Event) -> FqtbenchError:
-    """Return the error that a worker reported, as the class that it was."""
-    kind = getattr(errors, str(event["class"]), None)
-    if not (isinstance(kind, type) and issubclass(kind, FqtbenchError)):
-        kind = FqtbenchError
+    """Return the error that a worker reported."""
     message = str(event["message"])
-    error = kind(message if message.startswith("board ") else f"{what}: {message}")
-    error.add_note(str(event.get("traceback", "")))
+    message = message if message.startswith("board ") else f"{what}: {message}"
+    return error_of(str(event["class"]), message, str(event.get("traceback", "")))
+
+
+def error_of(kind: str, message: str, traceback: str) -> FqtbenchError:
+    """Return an error that was reported, as the class whose name is `kind`."""
+    known = getattr(errors, kind, None)
+    if not (isinstance(known, type) and issubclass(known, FqtbenchError)):
+        known = FqtbenchError
+    error = known(message)
+    error.add_note(traceback)
     return error

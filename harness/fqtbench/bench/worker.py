@@ -30,7 +30,7 @@ from fqtbench.bench.job import (
     TrainJob,
 )
 from fqtbench.bench.profiling import profile_steps
-from fqtbench.errors import BoardError, FqtbenchError
+from fqtbench.errors import BoardError, FqtbenchError, UsageError
 
 _ORPHANED: Final = 4  # exit code, read by nobody
 _ORPHAN_PATIENCE_S: Final = 0.4  # less than the pool's, which kills us after a second
@@ -77,6 +77,11 @@ class Worker:
 
     def _train(self, job: TrainJob) -> None:
         dataset = job.dataset.load()
+        if job.samples_sha256 not in (None, dataset.sha256):
+            raise UsageError(
+                f"dataset {job.dataset.name}: its files here (sha256 {dataset.sha256[:12]}) are not those that the run "
+                f"was planned with ({str(job.samples_sha256)[:12]}); fetch them anew, on both sides"
+            )
         monitor = self.access.monitor()
         with self.access.session(job) as device:
             Execution(job, dataset, self._model, device, monitor, self.emit).run()

@@ -15,7 +15,7 @@ from fqtbench.bench.job import AnyJob, Charge
 from fqtbench.processes import reap
 
 Event = dict[str, Any]
-Events = queue.Queue[tuple["WorkerProcess", Event | None]]
+Events = queue.Queue[tuple["WorkerProcess", Event | None] | None]  # None: stop
 END_DEADLINE_S: Final = 1.0
 _LAST_WORDS: Final = 50
 

@@ -53,6 +53,7 @@ class Run:
             image=image.resolve(),
             image_crc32=self.compiled.crc32,
             dataset=self.ref,
+            samples_sha256=self.dataset["sha256"],
             n_classes=len(self.dataset["classes"]),
             epochs=spec["training"]["epochs"],
             batch=spec["training"]["batch"],

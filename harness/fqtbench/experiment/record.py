@@ -44,7 +44,7 @@ class Recorder:
     def __init__(self, run: Run, board: str) -> None:
         self.run, self.board = run, board
         self._started = provenance.now()
-        self._columns: dict[str, list[pd.DataFrame]] = {"steps": [], "evaluations": []}
+        self._columns: dict[str, dict[str, list[Any]]] = {"steps": {}, "evaluations": {}}
         self._epochs: list[Event] = []
         self._facts: dict[str, Event] = {}
         self._weights = b""
@@ -54,7 +54,9 @@ class Recorder:
         kind = event["event"]
         match kind:
             case "steps" | "evaluations":
-                self._columns[kind].append(pd.DataFrame(event["columns"]).assign(epoch=event["epoch"]))
+                n_rows = len(event["columns"]["sample"])
+                for name, values in {"epoch": [event["epoch"]] * n_rows, **event["columns"]}.items():
+                    self._columns[kind].setdefault(name, []).extend(values)
             case "epoch":
                 self._epochs.append({key: value for key, value in event.items() if key != "event"})
             case "weights":
@@ -76,11 +78,10 @@ class Recorder:
         }
 
     def _table(self, kind: str) -> pd.DataFrame:
-        parts = self._columns[kind]
-        if not parts:
+        columns = self._columns[kind]
+        if not columns:
             raise BoardError(f"{self.run.name} on board {self.board}: the worker sent no {kind}")
-        table = _typed(pd.concat(parts, ignore_index=True))
-        return table[["epoch", *(name for name in table.columns if name != "epoch")]]
+        return _typed(pd.DataFrame(columns))
 
     def _metrics(
         self, steps: pd.DataFrame, evaluations: pd.DataFrame, epochs: pd.DataFrame

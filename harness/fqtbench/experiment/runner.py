@@ -14,6 +14,7 @@ from fqtbench.board import BoardInstance, BoardModel
 from fqtbench.errors import FqtbenchError, ResultError
 from fqtbench.experiment import provenance
 from fqtbench.experiment.attempts import attempt_of
+from fqtbench.experiment.executor import Executor, ExecutorOf
 from fqtbench.experiment.plan import Run, plan_runs
 from fqtbench.experiment.record import Recorder
 from fqtbench.experiment.results import load_results, summary_table
@@ -46,7 +47,8 @@ class Order:
     """What the caller wants: a suite, on which boards, into which folder.
 
     `patience_s`: how long a board that somebody else uses is waited for. `may_erase`: whether chips may be erased where
-    nothing else brings a board back; a board's description may allow it, too.
+    nothing else brings a board back; a board's description may allow it, too. `executor_of`: who does the runs; by
+    default this computer, with a worker process per board.
     """
 
     suite: Suite
@@ -57,6 +59,7 @@ class Order:
     dataset_root: Path | None = None
     patience_s: float = PATIENCE_S
     may_erase: bool = False
+    executor_of: ExecutorOf | None = None
 
 
 def run_suite(order: Order, observer: Observer, worker: Sequence[str] = WORKER) -> int:
@@ -106,13 +109,17 @@ class _Session:
             for board in self._order.boards
         ]
         try:
-            with Pool(charges, self._worker) as pool:
-                pool.run([self._task(run) for run in pending], self._on_event)
+            with self._executor(charges) as executor:
+                executor.run([self._task(run) for run in pending], self._on_event)
         except FqtbenchError as error:
             raise type(error)(f"{error}{self._what_is_safe(len(runs))}") from error
         finally:
             self._write_summary()
         return self._n_recorded
+
+    def _executor(self, charges: Sequence[Charge]) -> Executor:
+        executor_of = self._order.executor_of
+        return Pool(charges, self._worker) if executor_of is None else executor_of(charges)
 
     def _task(self, run: Run) -> Task:
         image = self._store.keep_artifact(run.compiled.image)
