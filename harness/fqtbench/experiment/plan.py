@@ -41,14 +41,14 @@ class Run:
         """What messages call it."""
         return f"run {self.number} ({self.label})"
 
-    def job(self, image: Path) -> TrainJob:
-        """Return the worker's job; `image` is where the model image was put."""
+    def job(self, image: Path, elf: Path | None = None) -> TrainJob:
+        """Return the worker's job; `image` and `elf` are where model image and firmware were put."""
         spec = self.identity["spec"]
         tensors = tuple(
             TensorRef(name=t.name, index=t.index, n_bytes=t.n_bytes) for t in self.compiled.trained_tensors
         )
         return TrainJob(
-            elf=self.firmware.path.resolve(),
+            elf=(elf or self.firmware.path).resolve(),
             build_id=self.firmware.build_id,
             image=image.resolve(),
             image_crc32=self.compiled.crc32,

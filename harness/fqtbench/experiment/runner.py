@@ -123,9 +123,11 @@ class _Session:
 
     def _task(self, run: Run) -> Task:
         image = self._store.keep_artifact(run.compiled.image)
-        self._store.keep_artifact(run.firmware.path.read_bytes())
+        elf = self._store.keep_artifact(
+            run.firmware.path.read_bytes()
+        )  # `make firmware` may replace the original
         self._store.keep_artifact(canonical_json(run.identity))
-        task = Task(run.name, run.model.name, run.job(image), self._order.suite.spec.deadline_s)
+        task = Task(run.name, run.model.name, run.job(image, elf), self._order.suite.spec.deadline_s)
         self._runs[run.name] = run
         return task
 
