@@ -17,8 +17,8 @@ from fqtbench.bench.power_cycle import PowerCycleCommand
 from fqtbench.bench.recovery import Climb, Rung, policy_of, rungs_of
 from fqtbench.board import BoardInstance, load_models
 from fqtbench.errors import BoardError
-from fqtbench.power import monitor
 from fqtbench.power.modelled import ModelledMonitor
+from tests.monitors import install
 
 MODELS = load_models()
 PLAIN = BoardInstance(name="desk", model="nrf52840", probe="1", serial="x")
@@ -84,9 +84,10 @@ def test_rungs_that_a_board_lacks_are_left_out(
     assert _climbed(climb, errors.FlashError("x")) == expected
 
 
-def test_a_monitor_that_carries_the_supply_is_a_rung(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor, "SWITCHING", ("ppk2",))
-    through = PLAIN.model_copy(update={"power": "ppk2:C0FFEE"})
+def test_a_monitor_that_carries_the_supply_is_a_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "source_of_power", "source", "class Opened:\n    def power_cycle(self): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    through = PLAIN.model_copy(update={"power": "source:C0FFEE"})
     assert POWER in rungs_of(through, MODELS["nrf52840"], consent=False)
     assert POWER not in rungs_of(PLAIN, MODELS["nrf52840"], consent=False)
 

@@ -14,6 +14,7 @@ from fqtbench.lab.finding import Finding, Severity
 from fqtbench.lab.host import Host, User
 from tests.boards import NAMES
 from tests.lab.trees import JLINK, MODELS, Tree, desk, jlink
+from tests.monitors import install
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads trees as Linux lays them out")
 
@@ -261,6 +262,17 @@ def test_an_unknown_kind_of_power_monitor(tree: Tree) -> None:
     finding = _only(desk(power="modeled:"), tree.host())
     assert (finding.check, finding.severity) == ("monitor", Severity.ERROR)
     assert "did you mean modelled?" in finding.remedy
+
+
+def test_a_kind_of_power_monitor_whose_package_is_broken(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "broken_meter", "meter", "import no_such_driver")
+    monkeypatch.syspath_prepend(tmp_path)
+    finding = _only(desk(power="meter:C0FFEE"), tree.host())
+    assert (finding.check, finding.severity) == ("monitor", Severity.ERROR)
+    assert finding.wrong.startswith("broken_meter 1.0 registers broken_meter:Opened for it")
+    assert finding.remedy == "mend or uninstall that package"
 
 
 def test_a_board_with_an_error_is_not_tried(tree: Tree) -> None:

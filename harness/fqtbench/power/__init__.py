@@ -1,5 +1,14 @@
 """Energy: monitors behind one small protocol, opened by URL."""
 
-from fqtbench.power.monitor import Monitor, State, SupplySwitch, open_monitor, switches_supply
+from fqtbench.power.kinds import known_kinds, load_kind, open_monitor, switches_supply
+from fqtbench.power.monitor import Monitor, State, SupplySwitch
 
-__all__ = ["Monitor", "State", "SupplySwitch", "open_monitor", "switches_supply"]
+__all__ = [
+    "Monitor",
+    "State",
+    "SupplySwitch",
+    "known_kinds",
+    "load_kind",
+    "open_monitor",
+    "switches_supply",
+]

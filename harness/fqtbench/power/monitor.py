@@ -1,18 +1,13 @@
-"""What the bench wants from a power monitor, and how one is opened."""
+"""What the bench wants from a power monitor."""
 
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fqtbench.board import Origin, Supply
-from fqtbench.errors import UsageError
-from fqtbench.power.modelled import ModelledMonitor
-from fqtbench.schema import nearest
+from fqtbench.board import Origin
 
 State = Literal["active", "idle"]
-SCHEMES: Final = ("modelled",)
-SWITCHING: Final[tuple[str, ...]] = ()  # those of which the monitor is a `SupplySwitch` too
 
 
 class Monitor(Protocol):
@@ -50,21 +45,11 @@ class Monitor(Protocol):
 
 @runtime_checkable
 class SupplySwitch(Protocol):
-    """What a monitor is besides if the board's supply goes through it."""
+    """What a monitor is besides if the board's supply goes through it.
+
+    A kind counts as one if the class that is registered for it has this method.
+    """
 
     def power_cycle(self) -> None:
         """Take the supply away, long enough for the chip to forget, and bring it back; MonitorError if that fails."""
         ...
-
-
-def switches_supply(url: str) -> bool:
-    """Whether a monitor at such a URL can take the board's supply away; nothing is opened."""
-    return url.partition(":")[0] in SWITCHING
-
-
-def open_monitor(url: str, supply: Supply) -> Monitor:
-    """Open the monitor at `url`, ``<kind>:<address>``, for a board with `supply`; unknown kinds raise UsageError."""
-    scheme = url.partition(":")[0]
-    if scheme == "modelled":
-        return ModelledMonitor(supply)
-    raise UsageError(f"power monitor {url}: unknown kind {scheme}{nearest(scheme, SCHEMES)}")

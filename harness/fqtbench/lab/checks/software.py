@@ -1,11 +1,11 @@
-"""What a board needs on this computer: its firmware, pyOCD's knowledge of its chip, a kind of monitor that is known."""
+"""What a board needs on this computer: its firmware, pyOCD's knowledge of its chip, its kind of power monitor."""
 
 from fqtbench.bench.firmware import load_firmware
-from fqtbench.errors import FqtbenchError, ProbeError
+from fqtbench.errors import BoardError, FqtbenchError, ProbeError, UsageError
 from fqtbench.lab.checks.subject import Subject
 from fqtbench.lab.finding import Finding, Severity, finding_of
 from fqtbench.lab.host import Host
-from fqtbench.power.monitor import SCHEMES
+from fqtbench.power import known_kinds, load_kind
 from fqtbench.schema import nearest
 
 
@@ -32,11 +32,13 @@ def check_pack(subject: Subject, host: Host) -> Finding | None:
 
 
 def check_monitor(subject: Subject, host: Host) -> Finding | None:
-    """A power monitor of an unknown kind."""
-    kind = subject.instance.power.partition(":")[0]
-    if kind in SCHEMES:
-        return None
-    remedy = f"correct `power` in bench.toml{nearest(kind, SCHEMES)}"
-    return Finding(
-        "monitor", Severity.ERROR, f"power monitor {subject.instance.power}", "unknown kind", remedy
-    )
+    """A power monitor of an unknown kind, or of one whose package is broken."""
+    url = subject.instance.power
+    try:
+        load_kind(url)
+    except UsageError:
+        remedy = f"correct `power` in bench.toml{nearest(url.partition(':')[0], known_kinds())}"
+        return Finding("monitor", Severity.ERROR, f"power monitor {url}", "unknown kind", remedy)
+    except BoardError as error:
+        return finding_of("monitor", f"power monitor {url}", error)
+    return None
