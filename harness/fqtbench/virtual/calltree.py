@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fqtbench.virtual import block_hook as blocks
 from fqtbench.virtual import call_hook as hook
+from fqtbench.virtual import native
 from fqtbench.virtual.cpu import Cpu
 from fqtbench.virtual.memory import PAGE_BITS, CodeMemory
 
@@ -103,13 +104,14 @@ class CallTree:
         self._table = table
         self._fill_functions(memory, n_halfwords, n_functions)
         table[hook.COUNTS_ADDRESS] = cpu.table.ctypes.data
+        table[hook.READ_FUNCTION] = blocks.function_address("uc_reg_read")
         table[hook.SCRATCH_ADDRESS] = table.ctypes.data + 8 * hook.SCRATCH
         table[hook.N_NODES] = 1  # the root
         table[hook.LAST_NOW], table[hook.LAST_OUTSIDE] = cpu.table[blocks.NOW], cpu.table[blocks.OUTSIDE]
         table[hook.PREVIOUS_END] = cpu.table[blocks.PREVIOUS_END]
         self.began = int(cpu.table[blocks.NOW])
         self._outside = int(cpu.table[blocks.OUTSIDE])
-        self._handle: int | None = blocks.install(cpu.engine, table, hook.on_call.address)
+        self._handle: int | None = blocks.install(cpu.engine, table, native.address(native.CALLS))
 
     def _fill_functions(self, memory: CodeMemory, n_halfwords: int, n_functions: int) -> None:
         pages = memory.pages()

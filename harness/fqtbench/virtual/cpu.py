@@ -20,6 +20,7 @@ import unicorn
 from numpy.typing import NDArray
 from unicorn import arm_const as arm
 
+from fqtbench.virtual import native
 from fqtbench.virtual.block_hook import (
     DEADLINE,
     FIELDS,
@@ -113,7 +114,7 @@ class Cpu:
         self._ram_code_pages: set[int] = set()
         self._ram_hooks: list[int] = []
         self.fault = Fault(Refusal.UNDEFINED, 0)
-        install(self.engine, self._table)
+        install(self.engine, self._table, native.address(native.BLOCKS))
         self.engine.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         for begin, end in memory.outside(Kind.RAM):  # a hook over RAM would make all its stores slow
             self.engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused, begin=begin, end=end)
