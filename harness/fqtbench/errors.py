@@ -83,6 +83,10 @@ class MonitorError(BoardError):
     """The power monitor is missing or busy, or lost what it should have recorded."""
 
 
+class CalibrationError(BoardError):
+    """The power monitor is there, but its figures can't be trusted before it is calibrated."""
+
+
 class LaunchError(BoardError):
     """The command that brings the board failed."""
 

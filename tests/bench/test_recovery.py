@@ -36,6 +36,7 @@ LADDERS: dict[str, list[Rung]] = {
     "DeviceError": [RESET, POWER],
     "WrongDeviceError": [],
     "MonitorError": [FRESH, RESET],
+    "CalibrationError": [],
     "LaunchError": [FRESH],
     "WorkerError": [FRESH, RESET, POWER],
     "DeadlineError": [UNDER],

@@ -1,8 +1,10 @@
 """Promise: `doctor` tries a board as a run would, passes one that works, and names the remedy of one that doesn't."""
 
 import json
+import os
 import struct
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,20 @@ from fqtbench.probe import Probe, Segment, elf_segments
 from tests.bench.conftest import bench_file, board, virtual_board
 from tests.boards import NAMES, PREBUILT
 from tests.command import run_command
+from tests.monitors import install
 from tests.virtual.test_board_probe import NVMC_CONFIG, NVMC_CONFIG_WEN, UICR_APPROTECT
 
 DEADLINE_S = 200
 ILL = BoardError.exit_code
 CHIP = "nrf52840"
+WORN = """
+class Opened:
+    origin, model_id = "measured", "worn"
+    def __init__(self, url, supply): self.url = url
+    def stop(self): ...
+    def calibration_fault(self):
+        return f"meter {self.url.partition(':')[2]} was never calibrated; do so by its maker's program"
+"""
 __all__ = ["board"]
 
 
@@ -54,7 +65,7 @@ def test_a_virtual_board_is_well_from_probe_to_hello(tmp_path: Path, name: str) 
         f"virtual-{name}": {
             "board": f"virtual-{name}",
             "findings": [],
-            "tried": ["probe", "port", "line"],
+            "tried": ["monitor", "probe", "port", "line"],
             "well": True,
         }
     }
@@ -67,7 +78,7 @@ def test_a_chip_without_the_firmware_is_a_note_and_stays_so(tmp_path: Path, boar
         code, report = _doctor(tmp_path, "--strict")
         finding = _only_finding(report)
         assert (code, finding["severity"], finding["check"]) == (0, "note", "firmware")
-        assert report["desk"]["tried"] == ["probe", "port"]
+        assert report["desk"]["tried"] == ["monitor", "probe", "port"]
         assert "`fqtbench doctor desk --program`" in finding["remedy"]
     with Probe(board["probe"], CHIP) as probe:
         assert probe.read_memory(0, 64) == b"\xff" * 64
@@ -100,8 +111,25 @@ def test_a_line_on_which_nobody_answers(tmp_path: Path, board: dict[str, Any]) -
         bench_file(tmp_path, probe=board["probe"], serial=other["serial"])
         code, report = _doctor(tmp_path)
     finding = _only_finding(report)
-    assert (code, finding["check"], report["desk"]["tried"]) == (ILL, "silent", ["probe", "port"])
+    assert (code, finding["check"], report["desk"]["tried"]) == (ILL, "silent", ["monitor", "probe", "port"])
     assert "TX and RX" in finding["remedy"]
+
+
+def test_a_monitor_that_is_not_calibrated(
+    tmp_path: Path, board: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "site", "worn_meter", "worn", WORN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), *sys.path]))
+    bench_file(tmp_path, probe=board["probe"], serial=board["serial"], power="worn:7")
+    code, report = _doctor(tmp_path, "--program")
+    finding = _only_finding(report)
+    assert (code, finding["check"], report["desk"]["tried"]) == (
+        ILL,
+        "calibration",
+        ["probe", "port", "line"],
+    )
+    assert finding["wrong"] == "meter 7 was never calibrated"
+    assert finding["remedy"] == "do so by its maker's program"
 
 
 def test_a_line_that_somebody_holds(tmp_path: Path, board: dict[str, Any]) -> None:
@@ -109,7 +137,7 @@ def test_a_line_that_somebody_holds(tmp_path: Path, board: dict[str, Any]) -> No
     with serial.Serial(board["serial"], exclusive=True):
         code, report = _doctor(tmp_path)
     finding = _only_finding(report)
-    assert (code, finding["check"], report["desk"]["tried"]) == (ILL, "port", ["probe"])
+    assert (code, finding["check"], report["desk"]["tried"]) == (ILL, "port", ["monitor", "probe"])
     assert "another program holds the serial port" in finding["wrong"]
 
 

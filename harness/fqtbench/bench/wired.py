@@ -18,6 +18,7 @@ from fqtbench.bench.profiler import Profiler, open_profiler
 from fqtbench.bench.recovery import Rung
 from fqtbench.errors import (
     BoardError,
+    CalibrationError,
     DeviceError,
     FqtbenchError,
     ImageError,
@@ -26,7 +27,7 @@ from fqtbench.errors import (
     UsageError,
     WrongDeviceError,
 )
-from fqtbench.power import Monitor, SupplySwitch, open_monitor
+from fqtbench.power import Calibrated, Monitor, SupplySwitch, open_monitor
 from fqtbench.probe import Probe, Segment, elf_segments
 from fqtbench.wire import Device, Hello, SerialLine, open_line
 
@@ -122,10 +123,11 @@ class WiredAccess:
             raise UsageError(f"board {self._instance.name}: nothing is there that could cycle its power")
 
     def examine(self, job: ExamineJob) -> None:
-        """Connect, compare the firmware, reset; then see who answers on the line.
+        """Open the monitor; connect, compare the firmware, reset; then see who answers on the line.
 
         A chip without the firmware has nobody who could answer: its line is only opened.
         """
+        self._examine_monitor()
         try:
             flashed = self._examine_chip(job)
         except (BoardError, UsageError) as error:
@@ -147,6 +149,18 @@ class WiredAccess:
         else:
             text = f"the firmware on the chip is not the one of this fqtbench (build id {job.build_id})"
             self._tried("firmware", DeviceError(text))
+
+    def _examine_monitor(self) -> None:
+        try:
+            monitor = self.monitor()
+            if monitor is None:
+                return
+            fault = monitor.calibration_fault() if isinstance(monitor, Calibrated) else None
+            monitor.stop()
+        except (BoardError, UsageError) as error:
+            self._tried("monitor", error)
+            return
+        self._tried("monitor", None if fault is None else CalibrationError(fault))
 
     def _examine_chip(self, job: ExamineJob) -> bool:
         """Return whether the chip has the firmware; program it if the job says so. The chip is reset."""

@@ -1,4 +1,4 @@
-"""Why a board would not work: first what is seen without touching it, then its probe, chip and line are tried."""
+"""Why a board would not work: first what is seen without touching it, then monitor, probe, chip and line are tried."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,13 @@ from fqtbench.lab.host import Host
 from fqtbench.lab.usb import install, probe_name, probe_rule
 
 _DEADLINE_S: Final = 120.0
-_ABOUT: Final = {"probe": "probe and chip", "port": "serial port", "line": "serial line", "firmware": "chip"}
+_ABOUT: Final = {
+    "monitor": "power monitor",
+    "probe": "probe and chip",
+    "port": "serial port",
+    "line": "serial line",
+    "firmware": "chip",
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ def _finding(subject: Subject, event: dict[str, Any]) -> Finding:
     if part == "firmware":
         remedy = f"`fqtbench run` programs it; to try the line now, `fqtbench doctor {name} --program`"
         return Finding(part, Severity.NOTE, found.about, found.wrong, remedy)
+    if event["class"] == "CalibrationError":
+        return Finding("calibration", Severity.ERROR, found.about, found.wrong, found.remedy)
     if event["class"] == "LockedError":
         remedy = f"`fqtbench recover {name}` unlocks it by erasing all of it, then `fqtbench flash {name}`"
         return Finding("locked", Severity.ERROR, found.about, found.wrong, remedy)

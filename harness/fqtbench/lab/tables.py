@@ -13,6 +13,7 @@ from fqtbench.lab.finding import Finding
 from fqtbench.lab.status import Status
 
 _PARTS = {
+    "monitor": "the power monitor opens",
     "probe": "the probe connects to the chip",
     "port": "the serial port opens",
     "line": "the firmware answers on it",

@@ -31,7 +31,7 @@ class Monitor(Protocol):
         ...
 
     def stop(self) -> None:
-        """End the record, and free the instrument."""
+        """End the record if there is one, and free the instrument."""
         ...
 
     def window_energies_j(self, durations_s: NDArray[np.float64], state: State) -> NDArray[np.float64]:
@@ -52,4 +52,13 @@ class SupplySwitch(Protocol):
 
     def power_cycle(self) -> None:
         """Take the supply away, long enough for the chip to forget, and bring it back; MonitorError if that fails."""
+        ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """What a monitor is besides if it can tell whether it was calibrated."""
+
+    def calibration_fault(self) -> str | None:
+        """Return what is wrong with its calibration, and behind a semicolon what to do; None if nothing is."""
         ...
