@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMAND = (sys.executable, "-m", "fqtbench.cli")
+COMMAND = (sys.executable, "-m", "fqtbench")
 
 
 def start_command(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":

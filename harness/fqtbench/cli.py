@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from rich.table import Table
 
-import fqtbench
+from fqtbench.__main__ import VERSION
 from fqtbench.bench.firmware import load_firmware
 from fqtbench.bench.job import AnyJob, Charge, FlashJob, RecoverJob, ResetJob
 from fqtbench.bench.lock import PATIENCE_S
@@ -61,8 +61,6 @@ from fqtbench.experiment.plan import plan_runs
 from fqtbench.experiment.results import load_results, summary_table
 from fqtbench.experiment.runner import Order, run_suite
 from fqtbench.experiment.spec import find_suite, load_suite
-from fqtbench.report.memory_plan import draw_plan
-from fqtbench.report.page import write_drawing
 from fqtbench.schema import nearest
 
 _ACTION_DEADLINE_S: Final = 180.0
@@ -86,7 +84,7 @@ class ExportFormat(StrEnum):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"fqtbench {fqtbench.__version__}")
+        typer.echo(VERSION)
         raise typer.Exit
 
 
@@ -150,6 +148,9 @@ def plan(
     bench: BenchOption = None,
 ) -> None:
     """Show where a suite's networks lie in memory, as a table and a picture; needs no board."""
+    from fqtbench.report.memory_plan import draw_plan  # noqa: PLC0415  (matplotlib takes a second to import)
+    from fqtbench.report.page import write_drawing  # noqa: PLC0415
+
     read = load_suite(find_suite(suite))
     models = load_models()
     used = {b.model: models[b.model] for b in boards_of(read, board, load_instances(models, bench))}

@@ -1,6 +1,7 @@
 """Entry point of a worker process: ``python -m fqtbench.bench.serve``. How the board is reached, its model says.
 
-What a worker needs takes a second or more to import. Until then it has no board, and ends at once with its parent.
+What a worker needs takes a second or more to import. Until then it has no board, and ends at once with its parent: at
+first by the thread here, then by the one that reads jobs. What only some kinds of board need comes with the charge.
 """
 
 import os
@@ -19,10 +20,13 @@ _ORPHANED: Final = 4  # as in bench/worker.py
 
 def access_of(charge: "Charge", emit: "Emit") -> "BoardAccess":
     """Return the access to the board of `charge`."""
-    from fqtbench.bench.library import LibraryAccess  # noqa: PLC0415
-    from fqtbench.bench.wired import WiredAccess  # noqa: PLC0415
+    if charge.model.link == "library":
+        from fqtbench.bench.library import LibraryAccess  # noqa: PLC0415
 
-    return LibraryAccess(charge, emit) if charge.model.link == "library" else WiredAccess(charge, emit)
+        return LibraryAccess(charge, emit)
+    from fqtbench.bench.wired import WiredAccess  # noqa: PLC0415  (pyOCD takes half a second)
+
+    return WiredAccess(charge, emit)
 
 
 def _end_with_parent(ready: threading.Event) -> None:
@@ -38,7 +42,7 @@ def _serve() -> None:
     ready = threading.Event()
     if hasattr(select, "poll"):  # not on Windows
         threading.Thread(target=_end_with_parent, args=(ready,), daemon=True).start()
-    from fqtbench.bench import library, wired, worker  # noqa: F401, PLC0415
+    from fqtbench.bench import worker  # noqa: PLC0415
 
     ready.set()
     worker.main(access_of)

@@ -4,15 +4,16 @@ import base64
 import io
 import json
 from dataclasses import asdict
-from typing import Any, Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Final
 
 from fqtbench.board import Origin
 from fqtbench.errors import BoardError
 from fqtbench.experiment import provenance
 from fqtbench.experiment.metrics import MetricValue, Source, metric_value
 from fqtbench.experiment.plan import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Event = dict[str, Any]
 STEPS: Final = "steps.parquet"
@@ -67,7 +68,7 @@ class Recorder:
     def files(self, environment: dict[str, Any], attempts: int = 1) -> dict[str, bytes]:
         """Return name → content of every file of the attempt, which is the run's `attempts`-th."""
         steps, evaluations = self._table("steps"), self._table("evaluations")
-        epochs = _typed(pd.DataFrame(self._epochs))
+        epochs = _typed(self._epochs)
         result = self._describe(environment, attempts, self._metrics(steps, evaluations, epochs))
         return {
             STEPS: _parquet(steps),
@@ -77,14 +78,14 @@ class Recorder:
             RESULT: json.dumps(result, indent=1, ensure_ascii=False).encode(),
         }
 
-    def _table(self, kind: str) -> pd.DataFrame:
+    def _table(self, kind: str) -> "pd.DataFrame":
         columns = self._columns[kind]
         if not columns:
             raise BoardError(f"{self.run.name} on board {self.board}: the worker sent no {kind}")
-        return _typed(pd.DataFrame(columns))
+        return _typed(columns)
 
     def _metrics(
-        self, steps: pd.DataFrame, evaluations: pd.DataFrame, epochs: pd.DataFrame
+        self, steps: "pd.DataFrame", evaluations: "pd.DataFrame", epochs: "pd.DataFrame"
     ) -> list[MetricValue]:
         last = epochs.iloc[-1]
         values = {
@@ -113,7 +114,7 @@ class Recorder:
         return {source: origin for source, origin in found.items() if origin is not None}
 
     def _costs(
-        self, steps: pd.DataFrame, evaluations: pd.DataFrame, epochs: pd.DataFrame, per_s: int
+        self, steps: "pd.DataFrame", evaluations: "pd.DataFrame", epochs: "pd.DataFrame", per_s: int
     ) -> dict[str, float]:
         """Return what a chip's time, energy and memories make of it."""
         last = epochs.iloc[-1]
@@ -176,12 +177,16 @@ class Recorder:
         }
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
+def _typed(content: dict[str, list[Any]] | list[dict[str, Any]]) -> "pd.DataFrame":
+    """Make a table of columns, or of rows."""
+    import pandas as pd  # noqa: PLC0415  (half a second, which most commands don't need)
+
+    table = pd.DataFrame(content)
     kinds = {name: "uint16" if name.startswith("updated.") else _TYPES.get(name) for name in table.columns}
     return table.astype({name: kind for name, kind in kinds.items() if kind is not None})
 
 
-def _parquet(table: pd.DataFrame) -> bytes:
+def _parquet(table: "pd.DataFrame") -> bytes:
     file = io.BytesIO()
     table.to_parquet(file, index=False)
     return file.getvalue()

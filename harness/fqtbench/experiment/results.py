@@ -4,17 +4,16 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import pyarrow
-from pyarrow import parquet
+from typing import TYPE_CHECKING, Any
 
 from fqtbench.errors import ResultError
 from fqtbench.experiment import journal
 from fqtbench.experiment.metrics import BY_NAME, MetricValue
 from fqtbench.experiment.record import EPOCHS, EVALUATIONS, RESULT, STEPS
 from fqtbench.experiment.store import JOURNAL
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class RunResult:
     folder: Path
     description: dict[str, Any]
     metrics: dict[str, MetricValue]
-    steps: pd.DataFrame
-    evaluations: pd.DataFrame
-    epochs: pd.DataFrame
+    steps: "pd.DataFrame"
+    evaluations: "pd.DataFrame"
+    epochs: "pd.DataFrame"
 
     @property
     def label(self) -> str:
@@ -94,15 +93,20 @@ def _load_run(folder: Path) -> RunResult:
     return RunResult(folder, description, metrics, *tables)
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """Read a Parquet file in this thread alone: Arrow's threads, alive at exit, abort some one exit in thirty."""
+    import pyarrow  # noqa: PLC0415  (with pandas half a second, which most commands don't need)
+    from pyarrow import parquet  # noqa: PLC0415
+
     file = parquet.ParquetFile(pyarrow.BufferReader(path.read_bytes()))
     frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
     return frame
 
 
-def summary_table(results: SuiteResults) -> pd.DataFrame:
+def summary_table(results: SuiteResults) -> "pd.DataFrame":
     """Return one row a run: its sweep keys, its metrics in base units, the origin of each, and its uncertainty."""
+    import pandas as pd  # noqa: PLC0415  (half a second, which most commands don't need)
+
     rows = []
     for run in results.runs:
         row: dict[str, Any] = {

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pandas.api.types import is_integer_dtype, is_numeric_dtype
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from fqtbench.errors import ResultError
@@ -161,6 +160,8 @@ def _describe(folder: Path, run: CommittedRun) -> Description:
 
 def _check_epochs(run: RunSide) -> None:
     """Raise ResultError unless the table of epochs says what was trained; every other column may be missing."""
+    from pandas.api.types import is_integer_dtype, is_numeric_dtype  # noqa: PLC0415  (half a second)
+
     epochs = run.result.epochs
     energies = [epochs[name] for name in epochs.columns if str(name).startswith("energy_")]
     if (
