@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,13 @@ def _assert_one_line(done: "subprocess.CompletedProcess[str]", code: int, expect
 def _hashes(out: Path) -> list[dict[str, str]]:
     entries = journal.read(out / "journal").entries[1:]
     return [{name: entry["files"][name] for name in REPRODUCIBLE} for entry in entries]
+
+
+@pytest.fixture(scope="module")
+def board() -> Iterator[dict[str, Any]]:
+    """Addresses of a virtual nRF52840: one for all tests that want a board, whatever its flash has."""
+    with virtual_board() as addresses:
+        yield addresses
 
 
 @pytest.fixture
