@@ -1,7 +1,7 @@
 """Every declared fault, injected into a suite on a virtual board: ``python -m benchmarks.reliability``.
 
-Runs tests/reliability, the slow ones too, keeps what they saw in results/reliability, and how many held. The SIGKILLs
-of the orchestrator are those of benchmarks/kills.py.
+Runs the tests that declare a fault, the slow ones too, keeps what they saw in results/reliability, and how many held.
+The SIGKILLs of the orchestrator are those of benchmarks/kills.py.
 """
 
 import json
@@ -18,15 +18,17 @@ from tests.reliability.matrix import FOLDER as FOLDER_VARIABLE
 from benchmarks.promise import ROOT, Promise, keep
 from benchmarks.reliability_tables import FOLDER
 
-_TESTS: Final = ROOT / "tests" / "reliability"
+_FOLDERS: Final = ("reliability", "hosts")
+_MODULES: Final = ("slow_*.py", "test_*.py")
 _DEADLINE_S: Final = 3600
 
 
 def _observe(folder: Path) -> tuple[list[dict[str, Any]], bool]:
     """Run the tests; return what each fault did, and whether all of them passed."""
-    modules = sorted(str(path) for path in _TESTS.glob("*_faults.py"))
+    folders = [ROOT / "tests" / name for name in _FOLDERS]
+    modules = [str(path) for folder in folders for kind in _MODULES for path in sorted(folder.glob(kind))]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "fault", *modules],
         cwd=ROOT,
         env=os.environ | {FOLDER_VARIABLE: str(folder)},
         timeout=_DEADLINE_S,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from fqtbench.probe import Probe
 from tests.bench.conftest import bench_file, virtual_board
 from tests.boards import NAMES
 from tests.experiment import suites
-from tests.processes import MARKER, assert_gone, marked
+from tests.processes import MARKER, marked
 
 DEADLINE_S = 240
 REPRODUCIBLE = ("steps.parquet", "evaluations.parquet", "epochs.parquet", "weights.npz")
@@ -57,6 +58,13 @@ def _assert_one_line(done: "subprocess.CompletedProcess[str]", code: int, expect
 def _hashes(out: Path) -> list[dict[str, str]]:
     entries = journal.read(out / "journal").entries[1:]
     return [{name: entry["files"][name] for name in REPRODUCIBLE} for entry in entries]
+
+
+@pytest.fixture(scope="module")
+def board() -> Iterator[dict[str, Any]]:
+    """Addresses of a virtual nRF52840: one for all tests that want a board, whatever its flash has."""
+    with virtual_board() as addresses:
+        yield addresses
 
 
 @pytest.fixture
@@ -148,24 +156,8 @@ def test_a_run_waits_for_a_board_that_is_in_use(tmp_path: Path, suite: Path, boa
     assert len(load_results(tmp_path / "out").runs) == 1
 
 
-def test_a_kill_leaves_no_process_and_resume_completes(tmp_path: Path, suite: Path) -> None:
-    marker = uuid.uuid4().hex
-    process = subprocess.Popen(
-        _command(suite, tmp_path / "out"),
-        env=os.environ | {MARKER: marker},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    assert any("epoch 1" in line for line in process.stderr)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=DEADLINE_S)
-    assert_gone(marker, 60)
-    assert _run(suite, tmp_path / "out", "--resume").returncode == 0
-    assert len(_hashes(tmp_path / "out")) == 1
-
-
 def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
+    """A terminal sends it to all processes of the command's group. Of the other commands: tests/reliability."""
     boards = ["virtual-nrf52840", "virtual-rp2040"]
     training = suites.TINY["training"] | {"epochs": 1000}
     suite = suites.write(tmp_path, suites.tiny(boards=boards, training=training))
@@ -175,6 +167,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
         env=os.environ | {MARKER: marker},
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert process.stderr is not None
     seen: set[str] = set()
@@ -182,7 +175,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path) -> None:
         seen |= {board for board in boards if f"on {board}: epoch" in line}
         if len(seen) == len(boards):
             break
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1].startswith("fqtbench: interrupted")
@@ -195,18 +188,11 @@ def test_no_such_probe(tmp_path: Path, suite: Path) -> None:
 
 
 def test_a_serial_port_in_use(tmp_path: Path, suite: Path, board: dict[str, Any]) -> None:
+    """As whatever else is wrong with a line: nobody answers on it (tests/wire, tests/lab), or it breaks."""
     bench = bench_file(tmp_path, probe=board["probe"], serial=board["serial"])
     with serial.Serial(board["serial"], exclusive=True):
         done = _run(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk")
     _assert_one_line(done, 3, "another program holds the serial port")
-
-
-def test_a_silent_device(tmp_path: Path, suite: Path, board: dict[str, Any]) -> None:
-    """The serial line is that of a chip without firmware."""
-    with virtual_board() as other:
-        bench = bench_file(tmp_path, probe=board["probe"], serial=other["serial"])
-        done = _run(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk")
-    _assert_one_line(done, 3, "no answer to HELLO")
 
 
 def test_a_device_with_another_firmware(tmp_path: Path, suite: Path, board: dict[str, Any]) -> None:

@@ -3,26 +3,16 @@
 import json
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.processes import MARKER
 from tests.reliability.bench import END_DEADLINE_S, Bench
-from tests.reliability.matrix import Outcome, outcome_of
+from tests.reliability.matrix import outcome, word
 from tests.reliability.relays import Served
 
-
-@pytest.fixture
-def outcome(request: pytest.FixtureRequest, tmp_path: Path) -> Outcome:
-    """The outcome of the fault that the test declares; until the test says otherwise, nothing good."""
-    path = Path(str(request.path)).name
-    place = f"tests/reliability/{path}::{request.function.__name__}"
-    found = outcome_of(request.function, place, tmp_path)
-    found.write()
-    return found
+__all__ = ["outcome", "word"]
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +31,6 @@ def served() -> Iterator[Served]:
     finally:
         relays.close()
         board.communicate(timeout=END_DEADLINE_S)
-
-
-@pytest.fixture
-def word(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The word that marks the processes of a test."""
-    word = uuid.uuid4().hex
-    monkeypatch.setenv(MARKER, word)
-    return word
 
 
 @pytest.fixture

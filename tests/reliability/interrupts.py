@@ -1,6 +1,7 @@
 """Every command that takes long, what shows that it is at work, and Ctrl-C at a terminal."""
 
 import os
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -62,8 +63,10 @@ def furnish(folder: Path, addresses: dict[str, str]) -> None:
     (tools / "npm").chmod(0o755)
 
 
-def interrupt(command: Command, folder: Path) -> float:
+def interrupt(command: Command, folder: Path, reached: threading.Event | None = None) -> float:
     """Start a command at a terminal, press Ctrl-C when it is at work; returns after how many seconds it ended.
+
+    With `reached` not before that is set.
 
     It must end with its exit code, without a traceback, and no process that it has started may be left.
     """
@@ -80,6 +83,7 @@ def interrupt(command: Command, folder: Path) -> float:
         timeout=_BEGIN_DEADLINE_S,
     )
     terminal.expect(command.at_work)
+    assert reached is None or reached.wait(_BEGIN_DEADLINE_S)
     began_s = time.monotonic()
     terminal.sendintr()
     terminal.expect(pexpect.EOF, timeout=_END_DEADLINE_S)

@@ -8,10 +8,15 @@ import json
 import os
 import re
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+import pytest
+
+from tests.processes import MARKER
 
 FOLDER: Final = "FQTBENCH_RELIABILITY"
 _Test = TypeVar("_Test", bound=Callable[..., None])
@@ -21,6 +26,8 @@ _ATTRIBUTE: Final = "reliability_fault"
 _PLACES: Final = (
     (r"\S*/fqtbench-\w+/uart", "SERIAL"),
     (r"remote:127\.0\.0\.1:\d+", "PROBE"),
+    (r"tcp://127\.0\.0\.1:\d+", "ADDRESS"),
+    (r"fqtbench-[0-9a-f]{32}-\d+", "TASK"),
     (r"process \d+ of \S+", "process PID of USER"),
     (r"[0-9a-f]{64}", "RUN"),
 )
@@ -69,31 +76,7 @@ class Outcome:
 
 
 # What is asked for and no test injects yet, or what is not survived, with the reason.
-NOT_COVERED: Final = (
-    (
-        Fault(
-            "the power monitor is gone in the middle of a window",
-            "–",
-            "the run is tried again, no energy is invented",
-        ),
-        "the only monitor so far is a model, which cannot go; comes with the first instrument",
-    ),
-    (
-        Fault("a Dask worker or the scheduler is killed", "–", "the run is done again, recorded once"),
-        "comes with suites that run over many hosts",
-    ),
-    (
-        Fault(
-            "single bytes on the UART come twice, so that a frame is longer than the device's buffer",
-            "`Trouble(repeat_one_in=500)`",
-            "the frames are sent again",
-        ),
-        "where the ring drops a frame that is too long, the firmware does not count it among those that RTS has "
-        "admitted (`link_poll`, RING_OVERLONG): RTS does not fall anew, and a virtual board, whose time RTS drives, "
-        "stands still. Each attempt ends with `LinkError` after 60 s of silence, and a reset mends it. A real board "
-        "needs no RTS. To be mended with the next build of the firmware",
-    ),
-)
+NOT_COVERED: Final[tuple[tuple[Fault, str], ...]] = ()
 
 
 def anonymous(told: str, folder: Path) -> str:
@@ -104,16 +87,28 @@ def anonymous(told: str, folder: Path) -> str:
 
 
 def injects(what: str, injected: str, expected: str) -> Callable[[_Test], _Test]:
-    """Declare the fault that a test injects; the test has a parameter `outcome`."""
+    """Declare the fault that a test injects; the test has a parameter `outcome`. It gets the marker `fault`."""
 
     def declare(test: _Test) -> _Test:
         setattr(test, _ATTRIBUTE, Fault(what, injected, expected))
-        return test
+        return pytest.mark.fault(test)
 
     return declare
 
 
-def outcome_of(test: Callable[..., None], place: str, folder: Path) -> Outcome:
-    """Return the outcome of a declared test, which writes below `folder`; it is not known yet."""
+@pytest.fixture
+def outcome(request: pytest.FixtureRequest, tmp_path: Path) -> Outcome:
+    """The outcome of the fault that the test declares; until the test says otherwise, nothing good."""
+    test = request.function
     key = test.__name__.removeprefix("test_").replace("_", "-")
-    return Outcome(key, getattr(test, _ATTRIBUTE), place, folder)
+    found = Outcome(key, getattr(test, _ATTRIBUTE), request.node.nodeid, tmp_path)
+    found.write()
+    return found
+
+
+@pytest.fixture
+def word(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The word that marks the processes of a test."""
+    word = uuid.uuid4().hex
+    monkeypatch.setenv(MARKER, word)
+    return word

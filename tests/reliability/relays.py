@@ -19,6 +19,7 @@ _CHUNK_BYTES: Final = 1 << 16
 _TURN_S: Final = 0.02  # how late the end of an interruption may be seen
 _LOOPBACK: Final = "127.0.0.1"
 _END_DEADLINE_S: Final = 10
+_STILL_DEADLINE_S: Final = 120
 
 
 class Relays:
@@ -132,10 +133,14 @@ class Relays:
 
 
 class Served:
-    """Relays that a thread of this process serves."""
+    """Relays that a thread of this process serves.
+
+    Where a trouble says that the board dies, it stands still instead until the trouble is over; `struck` is set then.
+    """
 
     def __init__(self, addresses: dict[str, Any]) -> None:
-        self._relays = Relays(addresses, Trouble())
+        self.struck, self._over = threading.Event(), threading.Event()
+        self._relays = Relays(addresses, Trouble(), self._stand_still)
         self.addresses = self._relays.addresses
         self._next: Trouble | None = None
         self._taken = threading.Event()
@@ -146,10 +151,13 @@ class Served:
     @contextmanager
     def having(self, trouble: Trouble) -> Iterator[None]:
         """Have a trouble while the context lasts."""
+        self.struck.clear()
+        self._over.clear()
         self._set(trouble)
         try:
             yield
         finally:
+            self._over.set()
             self._set(Trouble())
 
     def erase(self) -> None:
@@ -161,6 +169,10 @@ class Served:
         self._ended.set()
         self._thread.join(_END_DEADLINE_S)
         self._relays.close()
+
+    def _stand_still(self) -> None:
+        self.struck.set()
+        self._over.wait(_STILL_DEADLINE_S)
 
     def _set(self, trouble: Trouble) -> None:
         self._taken.clear()

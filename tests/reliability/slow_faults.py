@@ -3,10 +3,16 @@
 The name keeps pytest from collecting this module unasked; given as an argument it is run.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from fqtbench.experiment.attempts import load_attempts
+from fqtbench.experiment.results import load_results
 from tests.command import run_command, start_command
+from tests.monitors import install
 from tests.reliability.bench import ONCE, Bench
 from tests.reliability.interrupts import COMMANDS, END_S, assert_usable, furnish, interrupt
 from tests.reliability.matrix import Outcome, injects
@@ -44,6 +50,23 @@ def test_board_killed_while_training(bench: Bench, undisturbed: list[str], outco
 
 
 @injects(
+    "power is lost while the flash is programmed",
+    "the launched board ends in the middle of programming; its flash stays as it is, for the next launch",
+    f"{ONCE}; the half-programmed flash is programmed again",
+)
+def test_power_lost_in_mid_flash(bench: Bench, undisturbed: list[str], outcome: Outcome) -> None:
+    flash, left = bench.folder / "flash.bin", []
+
+    def look(label: str, event: dict[str, Any]) -> None:
+        if event["event"] == "retry":
+            left.append(flash.read_bytes())
+
+    board = bench.launched(Trouble(dies_at_probe=120_000, dies_by="SIGTERM"), "--flash", str(flash))
+    bench.run_through(board, undisturbed, outcome, look)
+    assert 0 < _programmed(left[0]) < _programmed(flash.read_bytes())
+
+
+@injects(
     "one byte in 500 on the UART is corrupted",
     "relay on the serial line, both ways, the whole suite long; samples of 784 bytes",
     f"{ONCE}; the frames are sent again",
@@ -70,6 +93,50 @@ def test_pieces_repeated(bench: Bench, served: Served, undisturbed: list[str], o
         assert bench.run(board) == 2
     bench.assert_whole(undisturbed, board)
     outcome.is_("survived: repeated frames are recognized by their numbers", attempts=1 + bench.retries)
+
+
+@injects(
+    "single bytes on the UART come twice, so that a frame is longer than the device's buffer",
+    "relay on the serial line, both ways, the whole suite long: one byte in 500 is sent twice",
+    f"{ONCE}; the frames are sent again",
+)
+def test_one_byte_in_500_repeated(
+    bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome
+) -> None:
+    board = bench.behind(served)
+    with served.having(Trouble(repeat_one_in=500)):
+        assert bench.run(board) == 2
+    bench.assert_whole(undisturbed, board)
+    assert bench.n_perturbed() == 2
+    outcome.is_("survived: frames were sent again, the runs are marked perturbed", attempts=1 + bench.retries)
+
+
+@injects(
+    "the power monitor is gone in the middle of a window",
+    "a monitor of an installed package, which fails once in its first attempt, after it has given figures of 9 W",
+    f"{ONCE}; no energy is invented: all figures are those of the second attempt, of 5 mW",
+)
+def test_monitor_gone_in_mid_window(
+    bench: Bench,
+    served: Served,
+    undisturbed: list[str],
+    outcome: Outcome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = tmp_path / "site"
+    install(site, "frail", "frail", (Path(__file__).parent / "frail_monitor.py").read_text("utf-8"))
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    board = bench.behind(served).model_copy(update={"power": f"frail:{bench.struck}"})
+    bench.run_through(board, undisturbed, outcome)
+    (failed,) = load_attempts(bench.out)
+    assert (failed.error_class, failed.attempt, failed.rung) == ("MonitorError", 1, "fresh worker")
+    runs = load_results(bench.out).runs
+    assert [run.attempts for run in runs] == [2, 1]
+    for run in runs:
+        step_j, step_s = run.metrics["step_j"], run.metrics["step_s"]
+        assert step_j.origin == "measured"
+        assert step_j.value == pytest.approx(0.005 * step_s.value)
 
 
 @injects(
@@ -154,3 +221,23 @@ def test_ctrl_c_ends_every_command(served: Served, tmp_path: Path, outcome: Outc
     assert {name: s for name, s in seconds.items() if s > END_S} == {}
     slowest = max(seconds, key=lambda name: seconds[name])
     outcome.is_(f"ended, the slowest, `{slowest}`, after {seconds[slowest]:.1f} s")
+
+
+@injects(
+    "Ctrl-C while the flash is programmed",
+    "a pseudo-terminal; `flash`, when 120 kB have gone to the probe; from then on the board stands still",
+    f"it ends within {END_S:g} s, no process is left, and the next `flash` programs what is missing",
+)
+def test_ctrl_c_in_mid_flash(served: Served, tmp_path: Path, outcome: Outcome) -> None:
+    furnish(tmp_path, served.addresses)
+    served.erase()
+    with served.having(Trouble(dies_at_probe=120_000)):
+        seconds = interrupt(COMMANDS["flash"], tmp_path, served.struck)
+    done = run_command("flash", "desk", cwd=tmp_path, deadline_s=_DEADLINE_S)
+    assert done.returncode == 0, done.stderr
+    assert seconds <= END_S
+    outcome.is_(f"ended after {seconds:.1f} s; the next command programmed the chip")
+
+
+def _programmed(flash: bytes) -> int:
+    return len(flash) - flash.count(0xFF)

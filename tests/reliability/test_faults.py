@@ -4,14 +4,12 @@ The faults that take longer are in slow_faults.py, which `make soak` runs as wel
 """
 
 import resource
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fqtbench.errors import ResultError
 from tests.reliability.bench import ONCE, Bench
-from tests.reliability.interrupts import COMMANDS, assert_usable, furnish, interrupt
 from tests.reliability.matrix import Outcome, injects
 from tests.reliability.relays import Served
 from tests.reliability.trouble import Trouble
@@ -48,23 +46,6 @@ def test_probe_lost_in_mid_flash(
 
 
 @injects(
-    "power is lost while the flash is programmed",
-    "the launched board ends in the middle of programming; its flash stays as it is, for the next launch",
-    f"{ONCE}; the half-programmed flash is programmed again",
-)
-def test_power_lost_in_mid_flash(bench: Bench, undisturbed: list[str], outcome: Outcome) -> None:
-    flash, left = bench.folder / "flash.bin", []
-
-    def look(label: str, event: dict[str, Any]) -> None:
-        if event["event"] == "retry":
-            left.append(flash.read_bytes())
-
-    board = bench.launched(Trouble(dies_at_probe=120_000, dies_by="SIGTERM"), "--flash", str(flash))
-    bench.run_through(board, undisturbed, outcome, look)
-    assert 0 < _programmed(left[0]) < _programmed(flash.read_bytes())
-
-
-@injects(
     "the results folder's disk is full when a run is recorded",
     "the orchestrator may write no file longer than 512 bytes (RLIMIT_FSIZE) from its second run on",
     "one line says which file could not be written; the first run stays, --resume does the second",
@@ -87,14 +68,3 @@ def test_disk_full(bench: Bench, served: Served, undisturbed: list[str], outcome
     assert bench.run(board, resume=True) == 1
     bench.assert_whole(undisturbed, board)
     outcome.is_("refused with one line, then survived by --resume", told=str(caught.value))
-
-
-def test_ctrl_c_at_a_terminal_frees_the_board(served: Served, tmp_path: Path) -> None:
-    """Of one command here; of each that takes long, and how soon, in slow_faults.py."""
-    furnish(tmp_path, served.addresses)
-    interrupt(COMMANDS["flash"], tmp_path)
-    assert_usable(tmp_path)
-
-
-def _programmed(flash: bytes) -> int:
-    return len(flash) - flash.count(0xFF)
