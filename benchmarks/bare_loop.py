@@ -106,7 +106,7 @@ class Loop:
         self._process.stdin.flush()
 
     def result(self, deadline_s: float) -> dict[str, Any]:
-        """Return `begin_s` and `end_s`, on the clock that all processes share, and the number of `steps`."""
+        """Return `begin_s` and `end_s`, on the clock that all processes share, CPU time and number of `steps`."""
         try:
             output, _ = self._process.communicate(timeout=deadline_s)
         finally:
@@ -143,9 +143,10 @@ def main() -> None:
     training = (folder / "training").read_bytes()
     print("ready", flush=True)
     sys.stdin.readline()
-    begin_s = time.monotonic()
+    begin_s, cpu_s = time.monotonic(), time.process_time()
     steps = list(_run(chip, line, training)).count(Type.STEP)
-    print(json.dumps({"begin_s": begin_s, "end_s": time.monotonic(), "steps": steps}))
+    cpu_s = time.process_time() - cpu_s
+    print(json.dumps({"begin_s": begin_s, "end_s": time.monotonic(), "cpu_s": cpu_s, "steps": steps}))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import base64
 import io
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,13 @@ from fqtbench.training.image import LAYER_STATE, LAYER_STATES, TENSOR_STATE, TEN
 from fqtbench.training.reference import Trainer
 from fqtbench.wire import Evaluated, Step
 
-Cycles = NDArray[np.float64]
+Columns = dict[str, list[Any]]
+Answer = TypeVar("Answer", Step, Evaluated)
 
-_BATCH_RECORDS: Final = 64  # records in one event: few enough for a live progress bar, enough to cost nothing
-_BATCH_PERIOD_S: Final = 0.25
+_BATCH_RECORDS: Final = (
+    256  # records in one event: few enough for a live progress bar, enough to cost nothing
+)
+_BATCH_PERIOD_S: Final = 0.5
 PHASES: Final = ("forward", "backward", "update")
 TENSOR_STATES_NAME: Final = "tensor states"
 LAYER_STATES_NAME: Final = "layer states"
@@ -35,27 +38,24 @@ _DTYPES: Final = {
 }
 
 
-class Batcher:
-    """Gathers records into events of columns."""
+def gather(
+    answers: Iterable[Answer], columns: Callable[[int, list[Answer]], Columns], emit: Emit, event: Event
+) -> list[Answer]:
+    """Return all answers, having sent them in events of columns; `columns` makes these of the answers from one on."""
+    every: list[Answer] = []
+    sent, since_s = 0, time.monotonic()
 
-    def __init__(self, emit: Emit, event: Event) -> None:
-        self._emit, self._event = emit, event
-        self._rows: list[dict[str, Any]] = []
-        self._since_s = time.monotonic()
+    def flush() -> None:
+        emit({**event, "columns": columns(sent, every[sent:])})
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Add one record; send what has gathered if it is time."""
-        self._rows.append(row)
-        if len(self._rows) >= _BATCH_RECORDS or time.monotonic() - self._since_s > _BATCH_PERIOD_S:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what has gathered."""
-        if self._rows:
-            columns = {key: [row[key] for row in self._rows] for key in self._rows[0]}
-            self._emit({**self._event, "columns": columns})
-        self._rows = []
-        self._since_s = time.monotonic()
+    for answer in answers:
+        every.append(answer)
+        if len(every) - sent >= _BATCH_RECORDS or time.monotonic() - since_s > _BATCH_PERIOD_S:
+            flush()
+            sent, since_s = len(every), time.monotonic()
+    if len(every) > sent:
+        flush()
+    return every
 
 
 class Execution:
@@ -88,11 +88,11 @@ class Execution:
     def _train(self, epoch: int) -> Event:
         order = epoch_order(len(self._data.train_x), self._job.batch, self._job.seed, epoch)
         n_verified = min(self._job.verify, len(order)) if epoch == 0 else 0
-        records = Batcher(self._emit, {"event": "steps", "epoch": epoch})
-        steps = self._steps(order[:n_verified], 0, records)
+        steps: list[Step] = []
         if n_verified:
+            steps += self._steps(order[:n_verified], 0, epoch)
             self._verify(order[:n_verified])
-        steps += self._steps(order[n_verified:], n_verified, records)
+        steps += self._steps(order[n_verified:], n_verified, epoch)
         labels = self._data.train_y[order]
         return {
             "train_loss": _mean([s.loss for s in steps]),
@@ -109,36 +109,36 @@ class Execution:
         energies[marked] = self._monitor.window_energies_j(durations_s[marked], "active")
         return {f"energy_{phase}_j": float(energies[:, i].sum()) for i, phase in enumerate(PHASES)}
 
-    def _steps(self, order: NDArray[np.int64], first: int, records: Batcher) -> list[Step]:
-        steps = []
+    def _steps(self, order: NDArray[np.int64], first: int, epoch: int) -> list[Step]:
+        def columns(begin: int, steps: list[Step]) -> Columns:
+            samples = order[begin : begin + len(steps)]
+            number, predicted, updated, loss, *cycles, structures = zip(*steps, strict=True)
+            updates = zip(*structures, strict=True)
+            return {
+                "position": list(range(first + begin, first + begin + len(steps))),
+                "step": list(number),
+                "sample": samples.tolist(),
+                "label": self._data.train_y[samples].tolist(),
+                "predicted": list(predicted),
+                "updated": list(updated),
+                "loss": list(loss),
+                **_counted(PHASES, cycles),
+                # a device reports a bounded number of layers
+                **{
+                    f"updated.{name}": list(n)
+                    for name, n in zip(self._job.trained_layers, updates, strict=False)
+                },
+            }
+
         self._record_power(on=True)
-        for position, step in enumerate(self._device.train(self._training_samples(order)), first):
-            sample = int(order[position - first])
-            steps.append(step)
-            records.add(
-                {
-                    "position": position,
-                    "step": step.step,
-                    "sample": sample,
-                    "label": int(self._data.train_y[sample]),
-                    "predicted": step.predicted,
-                    "updated": step.updated,
-                    "loss": step.loss,
-                    **_counted(step, "forward_cycles", "backward_cycles", "update_cycles"),
-                    **self._structures(step),
-                }
-            )
+        answers = self._device.train(self._training_samples(order))
+        steps = gather(answers, columns, self._emit, {"event": "steps", "epoch": epoch})
         self._record_power(on=False)
-        records.flush()
         if len(steps) != len(order):
             raise DeviceError(
                 f"the board answered {len(steps)} of {len(order)} training samples; reset it and resume"
             )
         return steps
-
-    def _structures(self, step: Step) -> dict[str, int]:
-        names = (f"updated.{name}" for name in self._job.trained_layers)
-        return dict(zip(names, step.structures, strict=False))  # a device reports a bounded number of layers
 
     def _training_samples(self, order: NDArray[np.int64]) -> Iterator[tuple[bytes, int]]:
         for sample in order:
@@ -161,32 +161,32 @@ class Execution:
     # -- evaluation
 
     def _evaluate(self, epoch: int) -> Event:
-        records = Batcher(self._emit, {"event": "evaluations", "epoch": epoch})
-        samples = [(x.tobytes(), int(y)) for x, y in zip(self._data.test_x, self._data.test_y, strict=True)]
-        answers: list[Evaluated] = []
+        labels = self._data.test_y.tolist()
+        samples = ((x.tobytes(), label) for x, label in zip(self._data.test_x, labels, strict=True))
+
+        def columns(begin: int, answers: list[Evaluated]) -> Columns:
+            predicted, loss, *cycles = zip(*answers, strict=True)
+            end = begin + len(answers)
+            return {
+                "sample": list(range(begin, end)),
+                "label": labels[begin:end],
+                "predicted": list(predicted),
+                "loss": list(loss),
+                **_counted(PHASES[:1], cycles),
+            }
+
         self._record_power(on=True)
-        for number, answer in enumerate(self._device.evaluate(samples)):
-            answers.append(answer)
-            records.add(
-                {
-                    "sample": number,
-                    "label": samples[number][1],
-                    "predicted": answer.predicted,
-                    "loss": answer.loss,
-                    **_counted(answer, "forward_cycles"),
-                }
-            )
+        answers = gather(
+            self._device.evaluate(samples), columns, self._emit, {"event": "evaluations", "epoch": epoch}
+        )
         self._record_power(on=False)
-        records.flush()
-        if len(answers) != len(samples):
+        if len(answers) != len(labels):
             raise DeviceError(
-                f"the board answered {len(answers)} of {len(samples)} test samples; reset it and resume"
+                f"the board answered {len(answers)} of {len(labels)} test samples; reset it and resume"
             )
         return {
             "test_loss": _mean([a.loss for a in answers]),
-            "test_accuracy": _mean(
-                [a.predicted == label for a, (_, label) in zip(answers, samples, strict=True)]
-            ),
+            "test_accuracy": _mean([a.predicted == label for a, label in zip(answers, labels, strict=True)]),
         } | self._evaluation_energy(answers)
 
     def _evaluation_energy(self, answers: list[Evaluated]) -> Event:
@@ -222,10 +222,10 @@ class Execution:
         return file.getvalue()
 
 
-def _counted(record: Step | Evaluated, *names: str) -> dict[str, int]:
-    """Return the cycle counts of a record; nothing of a board without a cycle counter."""
-    counts = {name: getattr(record, name) for name in names}
-    return {name: count for name, count in counts.items() if count is not None}
+def _counted(phases: Sequence[str], cycles: Sequence[Sequence[int | None]]) -> Columns:
+    """Return the cycle counts of each phase; nothing of a board without a cycle counter."""
+    counts = zip(phases, cycles, strict=True)
+    return {f"{phase}_cycles": list(count) for phase, count in counts if None not in count}
 
 
 def _marked(steps: Iterable[Step]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ an event ``done`` or ``error``. It holds its board from the first job to its end
 closes, whatever it is doing, and takes a launched board with it.
 """
 
+import gc
 import json
 import os
 import queue
@@ -131,5 +132,6 @@ def main(access_of: AccessOf) -> None:
     threading.Thread(target=_read_input, args=(lines, workers), daemon=True).start()
     worker = Worker(Charge.model_validate_json(lines.get() or ""), output, access_of)
     workers.append(worker)
+    gc.freeze()  # the libraries stay: no collection needs to look at them again, between two steps
     while True:
         worker.do(JOBS.validate_json(lines.get() or ""))

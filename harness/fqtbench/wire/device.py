@@ -3,6 +3,7 @@
 import secrets
 import struct
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -10,6 +11,7 @@ from fqtbench.errors import DeviceError, LinkError
 from fqtbench.wire.frames import PROTOCOL_VERSION, READ_MAX_BYTES, Deframer, Frame, Type, body_bytes, encode
 from fqtbench.wire.line import Line
 from fqtbench.wire.messages import (
+    GRANT_BYTES,
     Checksum,
     Evaluated,
     Hello,
@@ -28,6 +30,7 @@ _MAX_FLUSH_S: Final = 2.0
 _LABEL: Final = struct.Struct("<HH")
 _READ: Final = struct.Struct("<HHII")
 _ERROR: Final = struct.Struct("<HHI")
+_ERROR_TYPE: Final = Type.ERROR  # for every reply; in Python 3.11 `Type.ERROR` is a call
 _NO_IMAGE: Final = 4
 
 
@@ -152,13 +155,11 @@ class Device:
 
     def train(self, samples: Iterable[tuple[bytes, int]]) -> Iterator[Step]:
         """Train on each sample in order and yield each step's record; nothing is sent before the first `next`."""
-        for frame in self._exchange(self._sample_frames(Type.TRAIN, samples)):
-            yield Step.unpack(frame.payload)
+        return map(Step.unpack, self._exchange(self._sample_frames(Type.TRAIN, samples)))
 
     def evaluate(self, samples: Iterable[tuple[bytes, int]]) -> Iterator[Evaluated]:
         """Run each sample forward, without learning, and yield the predictions in order."""
-        for frame in self._exchange(self._sample_frames(Type.EVALUATE, samples)):
-            yield Evaluated.unpack(frame.payload)
+        return map(Evaluated.unpack, self._exchange(self._sample_frames(Type.EVALUATE, samples)))
 
     def checksum(self) -> Checksum:
         """Return the CRC-32 of the trained state."""
@@ -168,7 +169,7 @@ class Device:
         """Return the first `n_bytes` of a tensor that lives in the board's RAM."""
         pieces = [(at, min(READ_MAX_BYTES, n_bytes - at)) for at in range(0, n_bytes, READ_MAX_BYTES)]
         requests = ((Type.READ, _READ.pack(tensor, 0, at, length)) for at, length in pieces)
-        return b"".join(frame.payload for frame in self._exchange(requests))
+        return b"".join(self._exchange(requests))
 
     def status(self) -> Status:
         """Return the board's memory use and frame counters."""
@@ -183,8 +184,7 @@ class Device:
 
     def sink(self, payloads: Iterable[bytes]) -> Iterator[Sunk]:
         """Send payloads that the board only counts: a test of the line. Each must fit `Hello.max_body_bytes`."""
-        for frame in self._exchange((Type.SINK, payload) for payload in payloads):
-            yield Sunk.unpack(frame.payload)
+        return map(Sunk.unpack, self._exchange((Type.SINK, payload) for payload in payloads))
 
     def _sample_frames(
         self, type_: Type, samples: Iterable[tuple[bytes, int]]
@@ -201,15 +201,15 @@ class Device:
 
     def _one(self, type_: Type) -> bytes:
         """Send a frame without payload and return its reply's payload."""
-        (frame,) = self._exchange([(type_, b"")])
-        return frame.payload
+        (payload,) = self._exchange([(type_, b"")])
+        return payload
 
-    def _exchange(self, requests: Iterable[tuple[Type, bytes]]) -> Iterator[Frame]:
-        """Yield the replies to `requests` in order; an ERROR is raised."""
+    def _exchange(self, requests: Iterable[tuple[Type, bytes]]) -> Iterator[bytes]:
+        """Yield the payloads, after `grant`, of the replies to `requests` in order; an ERROR is raised."""
         if self._session is None or self._hello is None:
             raise DeviceError(f"{self._line.name}: no session with the board yet; call hello() first")
         limit = self._hello.max_body_bytes
-        kinds: list[Type] = []
+        kinds: deque[Type] = deque()
 
         def checked() -> Iterator[tuple[Type, bytes]]:
             for type_, payload in requests:
@@ -222,10 +222,10 @@ class Device:
                 yield type_, payload
 
         for frame in self._session.exchange(checked()):
-            kind = kinds.pop(0)
-            if frame.type == Type.ERROR:
-                raise self._device_error(kind, frame.payload)
-            yield frame
+            kind = kinds.popleft()
+            if frame.type == _ERROR_TYPE:
+                raise self._device_error(kind, frame.payload[GRANT_BYTES:])
+            yield frame.payload[GRANT_BYTES:]
 
     def _device_error(self, kind: Type, payload: bytes) -> DeviceError:
         code, _, detail = _ERROR.unpack(payload)

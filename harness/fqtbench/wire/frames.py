@@ -6,10 +6,8 @@ A frame on the line is ``COBS(body) 0x00``, with
 
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from cobs import cobs
 
@@ -20,6 +18,7 @@ READ_MAX_BYTES: Final = 512
 _HEADER: Final = struct.Struct("<BBHI")
 _CRC: Final = struct.Struct("<I")
 MIN_BODY_BYTES: Final = _HEADER.size + _CRC.size
+_RESIDUE: Final = 0x2144DF1C  # CRC-32 of any bytes followed by their own CRC-32
 
 
 class Type(IntEnum):
@@ -63,8 +62,7 @@ REPLY_TO: Final = {
 """The reply that each of the host's frames gets, unless it is ERROR."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame, its CRC checked and removed."""
 
     type: int
@@ -90,7 +88,7 @@ def decode(frame: bytes) -> Frame | None:
         body = bytes(cobs.decode(frame))
     except cobs.DecodeError:
         return None
-    if len(body) < MIN_BODY_BYTES or zlib.crc32(body[: -_CRC.size]) != _CRC.unpack(body[-_CRC.size :])[0]:
+    if len(body) < MIN_BODY_BYTES or zlib.crc32(body) != _RESIDUE:
         return None
     type_, _, session, seq = _HEADER.unpack_from(body)
     return Frame(type_, session, seq, body[_HEADER.size : -_CRC.size])
@@ -103,26 +101,23 @@ class Deframer:
     """A stretch without 0x00 longer than this is garbage; no reply comes near it."""
 
     def __init__(self) -> None:
-        self._pending = bytearray()
+        self._pending = b""
         self.frames_corrupt = 0
         """Frames dropped for a wrong code, length or CRC, and stretches of garbage."""
 
     def clear(self) -> None:
         """Forget the beginning of a frame that is still incomplete."""
-        self._pending.clear()
+        self._pending = b""
 
-    def feed(self, data: bytes) -> Iterator[Frame | None]:
-        """Yield each complete frame in order, and None for each corrupt one."""
-        self._pending += data
-        *complete, rest = self._pending.split(b"\0")
-        self._pending = bytearray(rest)
+    def feed(self, data: bytes) -> list[Frame | None]:
+        """Return each complete frame in order, and None for each corrupt one."""
+        *complete, self._pending = (self._pending + data).split(b"\0")
+        frames = []
         for piece in complete:
-            if not piece:
-                continue
-            frame = decode(bytes(piece))
-            self.frames_corrupt += frame is None
-            yield frame
+            if piece:
+                frames.append(decode(piece))
         if len(self._pending) > self.MAX_FRAME_BYTES:
-            self._pending.clear()
-            self.frames_corrupt += 1
-            yield None
+            self._pending = b""
+            frames.append(None)
+        self.frames_corrupt += frames.count(None)
+        return frames

@@ -65,6 +65,7 @@ class SerialLine:
         self._port = port
         self._name = name
         self._descriptor = _descriptor(port)
+        self._readers = [self._descriptor or 0]
 
     @property
     def name(self) -> str:
@@ -74,20 +75,31 @@ class SerialLine:
     def write(self, data: bytes) -> None:
         """Send all of `data`; raises `LinkError` if the line is gone or takes nothing for 20 s."""
         try:
-            rest = data if self._descriptor is None else _write_descriptor(self._descriptor, data)
-            if rest:
-                self._port.write(rest)
+            if self._descriptor is not None:
+                data = data[_write_some(self._descriptor, data) :]
+            if data:
+                self._port.write(data)
         except (serial.SerialException, OSError) as error:
             raise self._link_error("writing to", error) from error
 
     def read(self) -> bytes:
-        """Return what has arrived, at most 4096 bytes; waits 50 ms for the first byte."""
+        """Return what has arrived, at most 4096 bytes; waits 50 ms for the first byte.
+
+        Two system calls instead of pyserial's eight, which cost more than all that a step's reply does else.
+        """
         try:
-            if self._descriptor is not None:
-                return _read_descriptor(self._descriptor)
-            return self._read_port()
+            if self._descriptor is None:
+                return self._read_port()
+            if not select.select(self._readers, (), (), _POLL_S)[0]:
+                return b""
+            received = os.read(self._descriptor, _CHUNK_BYTES)
         except (serial.SerialException, OSError) as error:
             raise self._link_error("reading from", error) from error
+        if not received:
+            raise self._link_error(
+                "reading from", "it is ready, but has no bytes; does another program read it?"
+            )
+        return received
 
     def _read_port(self) -> bytes:
         """A socket's in_waiting is 0 or 1, a port's the true count: ask again until it is 0."""
@@ -113,7 +125,7 @@ class SerialLine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _link_error(self, doing: str, error: Exception) -> LinkError:
+    def _link_error(self, doing: str, error: Exception | str) -> LinkError:
         if isinstance(error, serial.SerialTimeoutException):
             return LinkError(
                 f"{self._name}: the serial line accepted no bytes for {_WRITE_TIMEOUT_S:.0f} s; "
@@ -133,22 +145,12 @@ def _descriptor(port: Port) -> int | None:
     return number if number < _MAX_SELECTABLE else None
 
 
-def _read_descriptor(descriptor: int) -> bytes:
-    """Two system calls a read instead of pyserial's eight, which cost more than all that a step's reply does else."""
-    if not select.select([descriptor], [], [], _POLL_S)[0]:
-        return b""
-    received = os.read(descriptor, _CHUNK_BYTES)
-    if not received:
-        raise serial.SerialException("it is ready, but has no bytes: unplugged, or another program reads it")
-    return received
-
-
-def _write_descriptor(descriptor: int, data: bytes) -> bytes:
-    """Write what there is room for; returns the rest, for which pyserial waits."""
+def _write_some(descriptor: int, data: bytes) -> int:
+    """Write what there is room for; returns its length. pyserial waits for room for the rest."""
     try:
-        return data[os.write(descriptor, data) :]
+        return os.write(descriptor, data)
     except BlockingIOError:
-        return data
+        return 0
 
 
 def open_line(url: str, baud: int) -> SerialLine:

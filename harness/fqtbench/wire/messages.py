@@ -3,11 +3,16 @@
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from fqtbench.wire.frames import PROTOCOL_VERSION
 
+GRANT_BYTES: Final = 4
+"""Every reply's payload begins with `grant`, a u32."""
+
 _GRANT: Final = struct.Struct("<I")
+_STEP: Final = struct.Struct("<IHHfIII")
+_EVALUATED: Final = struct.Struct("<HHfI")
 
 
 class ImageStatus(IntEnum):
@@ -128,8 +133,7 @@ class Hello:
         return describe_image(self.image_status, self.image_detail)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One training step: loss in nats, cycles of each phase, if counted; `step` counts from 1 since the load.
 
     `structures`: filters or rows that the sample updated, for each trained layer in the image's order.
@@ -144,30 +148,26 @@ class Step:
     update_cycles: int | None
     structures: tuple[int, ...]
 
-    LAYOUT = struct.Struct("<IHHfIII")
-
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """Parse the payload after `grant`."""
-        step, predicted, flags, loss, forward, backward, update = cls.LAYOUT.unpack_from(payload)
-        structures = tuple(n for (n,) in struct.iter_unpack("<H", payload[cls.LAYOUT.size :]))
-        return cls(step, predicted, bool(flags & 1), loss, forward, backward, update, structures)
+        step, predicted, flags, loss, forward, backward, update, *structures = struct.unpack(
+            f"{_STEP.format}{(len(payload) - _STEP.size) // 2}H", payload
+        )
+        return cls(step, predicted, bool(flags & 1), loss, forward, backward, update, tuple(structures))
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluated:
+class Evaluated(NamedTuple):
     """One forward pass without training: loss in nats, cycles if counted."""
 
     predicted: int
     loss: float
     forward_cycles: int | None
 
-    LAYOUT = struct.Struct("<HHfI")
-
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """Parse the payload after `grant`."""
-        predicted, _, loss, forward = cls.LAYOUT.unpack(payload)
+        predicted, _, loss, forward = _EVALUATED.unpack(payload)
         return cls(predicted, loss, forward)
 
 
@@ -256,4 +256,4 @@ class Sunk:
 
 def split_grant(payload: bytes) -> tuple[int, bytes]:
     """Return (grant, rest) of a reply's payload."""
-    return _GRANT.unpack_from(payload)[0], payload[_GRANT.size :]
+    return _GRANT.unpack_from(payload)[0], payload[GRANT_BYTES:]
