@@ -17,7 +17,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from distributed import Future
+from distributed import Future, KilledWorker
 
 from fqtbench.bench.access import Event
 from fqtbench.bench.job import Charge, TrainJob
@@ -240,7 +240,10 @@ class LabExecutor:
         if job.future.status == "cancelled" or not self._lab.is_connected:
             raise self._lab.lost()
         if job.future.status == "error":
-            return str(job.future.exception(timeout=_LOOK_AGAIN_S))
+            failure = job.future.exception(timeout=_LOOK_AGAIN_S)
+            if isinstance(failure, KilledWorker):  # its own text is a paragraph about Dask
+                return "its worker, `fqtbench lab worker`, ended or could not be reached"
+            return str(failure)
         return "it did not say how the run ended"
 
     def _pass_on(self, board: _Board, job: _Job, event: Event, on_event: Listener) -> None:
