@@ -36,6 +36,11 @@ _REASONS: Final = {
         "bench/worker.py",
         "lines.get()",
     ): "an idle worker waits for its parent, and ends with its standard input",
+    ("bench/place_keeper.py", "self._gone.wait()"): "it keeps the place as long as its worker lives",
+    (
+        "bench/place_keeper.py",
+        "self._client.acquire(self._errand.place)",
+    ): "labgrid's client, which is a process under a deadline",
     ("cli.py", "subprocess.call(argv)"): "Windows has no exec: the command becomes the virtual board",
 }
 

@@ -4,7 +4,6 @@ Each run counts one cycle a step more than the one before, over all processes th
 ``first-6`` the first six runs take twice their cycles, and all others what they should.
 """
 
-import dataclasses
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ class UnsteadyDevice(ReferenceDevice):
 
     def train(self, samples: Iterable[tuple[bytes, int]]) -> Iterator[Step]:
         for step in super().train(samples):
-            yield dataclasses.replace(step, forward_cycles=self._unsteady(step.forward_cycles or 0))
+            yield step._replace(forward_cycles=self._unsteady(step.forward_cycles or 0))
 
     def _unsteady(self, cycles: int) -> int:
         if "first-6" in sys.argv:

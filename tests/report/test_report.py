@@ -94,7 +94,7 @@ def test_metrics_follow_from_the_step_table(folder: Path) -> None:
 def test_reading_results_leaves_no_thread_behind(folder: Path) -> None:
     """A thread of Arrow's that is alive at exit aborts the process now and then."""
     program = (
-        "import pathlib, psutil, sys; from fqtbench.experiment.results import load_results\n"
+        "import pathlib, psutil, sys, pandas, pyarrow.parquet; from fqtbench.experiment.results import load_results\n"
         "threads = psutil.Process().num_threads\n"
         "before = threads(); load_results(pathlib.Path(sys.argv[1])); sys.exit(threads() - before)"
     )
