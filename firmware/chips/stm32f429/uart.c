@@ -44,6 +44,9 @@
  * RTS within 150 µs of a frame's end. It also covers the rest of the byte whose start bit has woken the core. */
 #define GATHER_US 100u
 
+/* Between two looks at a frame that is still leaving: a fifth of a byte's time. */
+#define POLL_US 2u
+
 static void start_pins(void)
 {
     GPIOD_BSRR = GPIOD_BSRR_BS12; /* idle high; RTS is asserted low, by port_rts */
@@ -124,7 +127,7 @@ bool port_crossed(void)
 void port_transmit(const uint8_t *frame, uint32_t bytes)
 {
     while ((DMA1_S3CR & DMA1_S3CR_EN) != 0) /* cleared when the last byte has left RAM */
-        continue;
+        chip_spin_us(POLL_US);
     core_dsb(); /* the frame is in RAM before the DMA reads it */
     DMA1_LIFCR = SEND_FLAGS; /* they have to be clear when the stream is enabled (RM 10.3.17) */
     DMA1_S3M0AR = (uint32_t)(uintptr_t)frame;
