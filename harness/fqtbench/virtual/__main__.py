@@ -20,7 +20,7 @@ from fqtbench.virtual.probe_server import ProbeServer
 from fqtbench.virtual.profile_server import ProfileServer
 from fqtbench.virtual.uart_line import Line, PtyLine, TcpLine
 
-_SLICE_S: Final = 0.005  # host time after which debugger and line are served: rare enough to cost a run one per cent
+_SLICE_S: Final = 0.005  # host time after which debugger and line are served, rare enough to cost little
 _SLICE_CYCLES: Final = (10_000, 5_000_000)  # bounds of what that may be in virtual time
 _ENOUGH: Final = 2.0  # how much a slice may grow or shrink at once
 _IDLE_S: Final = 1.0
