@@ -113,7 +113,9 @@ def _keep_memory(runs: pd.DataFrame) -> None:
     frozen = _frozen_bytes() / 1024
     what = f"{network}: flash counted as the paper counts it, weights and biases of frozen layers"
     bound = f"≤ {most_flash:.0f} KB (105 %)"
-    keep("mobilenet_flash", Promise(62, what, bound, f"{frozen:.0f} KB", frozen <= most_flash, _COMMAND))
+    keep(
+        "mobilenet_flash", Promise(62, what, bound, f"{frozen:.0f} KB", bool(frozen <= most_flash), _COMMAND)
+    )
     found = [board for board in _SMALL_BOARDS if board in own.index]
     verified = {board: int(own.verified_steps[board]) for board in found}
     value = ", ".join(
