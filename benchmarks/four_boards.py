@@ -38,6 +38,10 @@ from fqtbench.experiment.plan import Run, plan_runs
 from fqtbench.experiment.runner import Order, run_suite
 from fqtbench.experiment.spec import Suite, load_suite
 
+_SHORTFALL: Final = (
+    "rounds lie on both sides of the bound: a worker takes its share of CPU time, and a virtual board some more than a bare "
+    "loop, for looking after probe and line"
+)
 _BOARDS: Final = 4
 _ROUNDS: Final = 5
 _STEPS: Final = 640
@@ -206,7 +210,7 @@ def main() -> None:
     print(f"share in CPU time: {cpu_share:.1%}")
     keep("four-boards", Promise(8, "four virtual boards at once, of what four bare CPU loops reach in the same run",
                                 "≥ 90 %", f"{share:.1%} (medians of {_ROUNDS} rounds)", share >= 0.9,
-                                "python -m benchmarks.four_boards"))  # fmt: skip
+                                "python -m benchmarks.four_boards", "" if share >= 0.9 else _SHORTFALL))  # fmt: skip
     keep("orchestrator-overhead", Promise(8, "CPU time of the orchestrator and its workers, of their boards' busy time",
                                           "≤ 3 %", f"{overhead:.1%} (median of {_ROUNDS} rounds)", overhead <= 0.03,
                                           "python -m benchmarks.four_boards"))  # fmt: skip
