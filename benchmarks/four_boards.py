@@ -39,8 +39,8 @@ from fqtbench.experiment.runner import Order, run_suite
 from fqtbench.experiment.spec import Suite, load_suite
 
 _SHORTFALL: Final = (
-    "rounds lie on both sides of the bound: a worker takes its share of CPU time, and a virtual board some more than a bare "
-    "loop, for looking after probe and line"
+    "rounds lie on both sides of the bound: a worker takes its share of CPU time, and a virtual board some more than a "
+    "bare loop, for looking after probe and line"
 )
 _BOARDS: Final = 4
 _ROUNDS: Final = 5
