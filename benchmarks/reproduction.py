@@ -38,10 +38,6 @@ _QUICK_MINUTES: Final = 20
 _TRANSFER: Final = "transfer-"
 _LEAST_SEEDS: Final = 3
 _LAMBDA: Final = 0.1
-_PARTIAL_SHORTFALL: Final = (
-    "the M7's dense kernels gain most where many filters meet an error, so that ranking the errors, laying out inputs "
-    "and an odd last filter weigh more there; λ_max lower still would lose more than a point"
-)
 
 
 def transfer_losses(runs: pd.DataFrame) -> pd.Series:
@@ -141,8 +137,7 @@ def _keep_partial(partial: pd.DataFrame) -> None:
         f"images, mean of {partial.seed.nunique()} seeds"
     )
     kept = bool(own.speedup.min() >= _LEAST_SPEEDUP and lost <= _MOST_LOST)
-    shortfall = "" if kept else _PARTIAL_SHORTFALL
-    keep("partial", Promise(14, what, bound, f"{factors}; {lost:.2f} points lost", kept, _COMMAND, shortfall))
+    keep("partial", Promise(14, what, bound, f"{factors}; {lost:.2f} points lost", kept, _COMMAND))
 
 
 def main() -> None:
