@@ -5,7 +5,6 @@ the parent alone writes results. A worker that is late is killed; when the owner
 worker and every launched board ends. What is tried before a board is given up, `fqtbench.bench.recovery` decides.
 """
 
-import datetime
 import queue
 import sys
 import time
@@ -19,15 +18,12 @@ from fqtbench import errors
 from fqtbench.bench.job import AnyJob, Charge, RestoreJob
 from fqtbench.bench.recovery import Climb, Rung
 from fqtbench.bench.worker_process import END_DEADLINE_S, Event, Events, WorkerProcess
+from fqtbench.clock import now
 from fqtbench.errors import BoardError, DeadlineError, FqtbenchError, UsageError, WorkerError
 
 WORKER: Final = (sys.executable, "-m", "fqtbench.bench.serve")
 RUNG_DEADLINE_S: Final = 90.0  # a command and a board that starts, or a mass erase
 _LONGEST_WAIT_S: Final = 1.0
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 @dataclass
@@ -63,7 +59,7 @@ class _Work:
     task: Task
     climb: Climb
     rung: _Rung | None = None
-    began: str = field(default_factory=_now)
+    began: str = field(default_factory=now)
 
     def what(self, board: str) -> str:
         doing = "" if self.rung is None else f", {self.rung.rung} before attempt {self.task.attempt + 1}"
@@ -191,7 +187,7 @@ class Pool:
         self._end(worker)
         rung = work.climb.after(error) if work.task.job.retried else None
         failed = {"attempt": work.task.attempt, "class": type(error).__name__, "reason": str(error)}
-        times = {"began": work.began, "ended": _now()}
+        times = {"began": work.began, "ended": now()}
         self._tell(work.task, worker.board, {"event": "failed", **failed, **times, "rung": _name(rung)})
         self._climb(worker.charge, work, rung, error)
 
@@ -225,7 +221,7 @@ class Pool:
         outcome: Event = {"class": None, "reason": None}
         if error is not None:
             outcome = {"class": type(error).__name__, "reason": str(error)}
-        times = {"began": work.began, "ended": _now()}
+        times = {"began": work.began, "ended": now()}
         self._tell(work.task, board, {"event": "rung", "rung": str(taken.rung), **outcome, **times})
 
     def _end(self, worker: WorkerProcess) -> None:

@@ -1,6 +1,5 @@
 """Where a result comes from: versions, commits, host, time."""
 
-import datetime
 import os
 import platform
 import subprocess
@@ -47,11 +46,6 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     if changes is None:
         return None
     return {"commit": commit, "dirty": bool(changes)}
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _git(folder: Path, arguments: Sequence[str]) -> str | None:

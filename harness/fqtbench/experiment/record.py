@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from fqtbench.board import Origin
+from fqtbench.clock import now
 from fqtbench.errors import BoardError
-from fqtbench.experiment import provenance
 from fqtbench.experiment.metrics import MetricValue, Source, metric_value
 from fqtbench.experiment.plan import Run
 
@@ -44,7 +44,7 @@ class Recorder:
 
     def __init__(self, run: Run, board: str) -> None:
         self.run, self.board = run, board
-        self._started = provenance.now()
+        self._started = now()
         self._columns: dict[str, dict[str, list[Any]]] = {"steps": {}, "evaluations": {}}
         self._epochs: list[Event] = []
         self._facts: dict[str, Event] = {}
@@ -173,7 +173,7 @@ class Recorder:
             "identity": run.identity,
             "environment": environment,
             "started": self._started,
-            "ended": provenance.now(),
+            "ended": now(),
         }
 
 

@@ -11,6 +11,7 @@ from fqtbench.bench.job import Charge
 from fqtbench.bench.lock import PATIENCE_S
 from fqtbench.bench.pool import WORKER, Pool, Task
 from fqtbench.board import BoardInstance, BoardModel
+from fqtbench.clock import now
 from fqtbench.errors import FqtbenchError, ResultError
 from fqtbench.experiment import provenance
 from fqtbench.experiment.attempts import attempt_of
@@ -123,9 +124,8 @@ class _Session:
 
     def _task(self, run: Run) -> Task:
         image = self._store.keep_artifact(run.compiled.image)
-        elf = self._store.keep_artifact(
-            run.firmware.path.read_bytes()
-        )  # `make firmware` may replace the original
+        # The original may be replaced while the suite runs, by `make firmware`.
+        elf = self._store.keep_artifact(run.firmware.path.read_bytes())
         self._store.keep_artifact(canonical_json(run.identity))
         task = Task(run.name, run.model.name, run.job(image, elf), self._order.suite.spec.deadline_s)
         self._runs[run.name] = run
@@ -199,7 +199,7 @@ class _Session:
             "invocations": [
                 *earlier,
                 {
-                    "time": provenance.now(),
+                    "time": now(),
                     "resume": self._order.resume,
                     "boards": [b.name for b in self._order.boards],
                     "environment": self._environment,

@@ -22,8 +22,8 @@ from distributed import Future, KilledWorker
 from fqtbench.bench.access import Event
 from fqtbench.bench.job import Charge, TrainJob
 from fqtbench.bench.pool import Listener, Task, error_of, together
+from fqtbench.clock import now
 from fqtbench.errors import BoardError, FqtbenchError, LabError, UsageError
-from fqtbench.experiment.provenance import now
 from fqtbench.hosts.host import do_job
 from fqtbench.hosts.lab import Lab, Place, check_kit
 from fqtbench.hosts.messages import Order, Outcome, Said, parse
@@ -31,9 +31,7 @@ from fqtbench.hosts.messages import Order, Outcome, Said, parse
 BACK_WITHIN_S: Final = 60.0  # a host that was lost: as long as a restart takes
 MAX_ATTEMPTS: Final = 3  # at a run whose hosts are lost
 _LOOK_AGAIN_S: Final = 0.5
-_SLACK_S: Final = (
-    120.0  # what a host may take for launching, flashing and recovering beyond a run's own deadline
-)
+_SLACK_S: Final = 120.0  # beyond a run's own deadline: a host launches, flashes and recovers
 
 
 @dataclass

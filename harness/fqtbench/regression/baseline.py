@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from fqtbench.clock import now
 from fqtbench.durable import sync_folder, write_durably
 from fqtbench.errors import ResultError, UsageError
 from fqtbench.experiment import provenance
@@ -113,7 +114,7 @@ def _describe(baseline: Path, current: Path, side: Side, reason: str) -> Replace
     here, then = provenance.environment(), side.runs[0].facts.environment
     accepted, incomparable = _against(baseline, side)
     return Replacement(
-        time=provenance.now(),
+        time=now(),
         reason=reason,
         by={key: here[key] for key in ("fqtbench", "git", "python")},
         suite_sha256=suite_entry(current)["sha256"],
