@@ -149,14 +149,20 @@ def packaged_suite(name: str) -> Path:
 
 def load_suite(path: Path, *, quick: bool = False) -> Suite:
     """Read and check a suite, on demand as its `quick` has it; UsageError names file, line, key, nearest name."""
-    document = yaml_lines.read(path)
-    _check_mapping(document)
+    document = read_document(path)
     return check_suite(_shortened(document) if quick else document)
 
 
+def read_document(path: Path) -> Document:
+    """Return the mapping of keys that a suite's file is, unchecked; UsageError if it is none."""
+    document = yaml_lines.read(path)
+    if not isinstance(document.data, dict):
+        raise UsageError(f"{document.where(())}: a suite is a mapping of keys (name, dataset, network, …)")
+    return document
+
+
 def check_suite(document: Document) -> Suite:
-    """Return the suite that `document` describes; UsageError as of `load_suite`."""
-    _check_mapping(document)
+    """Return the suite that the mapping `document` describes; UsageError as of `load_suite`."""
     try:
         spec = SuiteSpec.model_validate(document.data)
     except ValidationError as error:
@@ -165,11 +171,6 @@ def check_suite(document: Document) -> Suite:
     for variant in variants:
         _check_dataset(document, variant)
     return Suite(document, spec, variants)
-
-
-def _check_mapping(document: Document) -> None:
-    if not isinstance(document.data, dict):
-        raise UsageError(f"{document.where(())}: a suite is a mapping of keys (name, dataset, network, …)")
 
 
 def _shortened(document: Document) -> Document:

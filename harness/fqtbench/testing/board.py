@@ -6,10 +6,9 @@ from typing import Any, Final
 
 from fqtbench.bench.pool import Task
 from fqtbench.errors import UsageError
-from fqtbench.experiment import yaml_lines
 from fqtbench.experiment.plan import Run, plan_runs
 from fqtbench.experiment.record import Recorder
-from fqtbench.experiment.spec import Suite, Variant, check_suite, find_suite
+from fqtbench.experiment.spec import Suite, Variant, check_suite, find_suite, read_document
 from fqtbench.experiment.yaml_lines import Document
 from fqtbench.profile.model import Profile
 from fqtbench.profile.take import Request, take_profile
@@ -91,11 +90,7 @@ class Board:
 
     def _suite(self, suite: str | Path | None, run: int, steps: int | None, keys: dict[str, Any]) -> Suite:
         """Return the suite that the arguments describe, with one run."""
-        document = Document(self._test, {}, {}) if suite is None else yaml_lines.read(self._find(suite))
-        if not isinstance(document.data, dict):
-            raise UsageError(
-                f"{document.where(())}: a suite is a mapping of keys (name, dataset, network, …)"
-            )
+        document = Document(self._test, {}, {}) if suite is None else read_document(self._find(suite))
         checked = check_suite(replace(document, data=_data(document.data | keys, steps)))
         if not 1 <= run <= len(checked.variants):
             raise UsageError(f"run={run}: suite {checked.spec.name} has runs 1 to {len(checked.variants)}")
