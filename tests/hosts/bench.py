@@ -1,6 +1,7 @@
 """Suites on a lab whose boards are stand-ins: one is run, and what must be true after it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -45,20 +46,40 @@ class Watcher(Printer):
         return [event["reason"] for _, event in self.events if event["event"] == "retry"]
 
 
-def run_on(suite: Path, folder: Path, address: str, watcher: Watcher, n_boards: int, **options: Any) -> int:
-    with Lab(Address.parse(address), None) as lab:
-        here = [BoardInstance(name=b.name, model=b.model) for b in boards(n_boards)]
-        executor_of = partial(LabExecutor, lab=lab, **options)
-        wanted = Order(load_suite(suite), here, load_models(), folder, resume=True, executor_of=executor_of)
-        return run_suite(wanted, watcher)
+@dataclass(frozen=True)
+class Trial:
+    """A suite and its results folder `out`. A worker of a host that is given `hold` waits there when it has its board.
 
+    `undisturbed`: what the suite trains otherwise. `word` marks the processes of the test.
+    """
 
-def assert_whole(folder: Path, undisturbed: dict[int, list[int]], word: str) -> None:
-    """Each run is recorded once, with the weights of an undisturbed suite; nothing that `word` marks is left."""
-    ids = [entry["run_id"] for entry in journal.read(folder / "journal").entries[1:]]
-    assert len(ids) == len(set(ids)) == len(SEEDS)
-    assert weights(folder) == undisturbed
-    assert_gone(word, DEADLINE_S)
+    suite: Path
+    out: Path
+    hold: Path
+    undisturbed: dict[int, list[int]]
+    word: str
+
+    def run(self, address: str, watcher: Watcher, n_boards: int = 1, **options: Any) -> int:
+        """Run what isn't recorded yet on a lab; returns how many runs were recorded now."""
+        with Lab(Address.parse(address), None) as lab:
+            here = [BoardInstance(name=b.name, model=b.model) for b in boards(n_boards)]
+            executor_of = partial(LabExecutor, lab=lab, **options)
+            suite = load_suite(self.suite)
+            return run_suite(
+                Order(suite, here, load_models(), self.out, resume=True, executor_of=executor_of), watcher
+            )
+
+    def let_go(self) -> None:
+        """From now on nobody waits."""
+        self.hold.unlink()
+        self.hold.touch()
+
+    def assert_whole(self) -> None:
+        """Each run is recorded once, with the weights of an undisturbed suite; no process is left."""
+        ids = [entry["run_id"] for entry in journal.read(self.out / "journal").entries[1:]]
+        assert len(ids) == len(set(ids)) == len(SEEDS)
+        assert weights(self.out) == self.undisturbed
+        assert_gone(self.word, DEADLINE_S)
 
 
 def boards_used(folder: Path) -> list[str]:

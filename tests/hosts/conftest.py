@@ -9,7 +9,7 @@ import pytest
 from fqtbench.experiment.runner import run_suite
 from tests.experiment import suites
 from tests.experiment.standin_run import WORKER, Printer, order
-from tests.hosts.bench import SEEDS, weights
+from tests.hosts.bench import SEEDS, Trial, weights
 from tests.hosts.lab import scheduler
 from tests.reliability.matrix import outcome, word
 
@@ -17,15 +17,11 @@ __all__ = ["outcome", "word"]
 
 
 @pytest.fixture
-def suite(tmp_path: Path) -> Path:
-    return suites.write(tmp_path, suites.tiny(boards=["stand-in-0"], sweep={"seed": SEEDS}))
-
-
-@pytest.fixture
-def hold(tmp_path: Path) -> Path:
-    path = tmp_path / "hold"
-    os.mkfifo(path)
-    return path
+def trial(tmp_path: Path, undisturbed: dict[int, list[int]], word: str) -> Trial:
+    """A suite on stand-ins that is to be disturbed."""
+    suite = suites.write(tmp_path, suites.tiny(boards=["stand-in-0"], sweep={"seed": SEEDS}))
+    os.mkfifo(tmp_path / "hold")
+    return Trial(suite, tmp_path / "out", tmp_path / "hold", undisturbed, word)
 
 
 @pytest.fixture(scope="module")

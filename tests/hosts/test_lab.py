@@ -18,7 +18,7 @@ from fqtbench.hosts.lab import Lab
 from tests.command import run_command
 from tests.experiment import suites
 from tests.experiment.standin_run import WORKER, Printer, boards, order
-from tests.hosts.bench import ONCE, SEEDS, Watcher, assert_free, assert_whole, boards_used, run_on, weights
+from tests.hosts.bench import ONCE, SEEDS, Trial, Watcher, assert_free, boards_used, weights
 from tests.hosts.lab import CLI, certificates, scheduler, service, standin_host
 from tests.reliability.matrix import Outcome, injects
 
@@ -72,46 +72,38 @@ def test_virtual_boards_of_two_hosts_train_the_weights_of_a_local_run(tmp_path: 
     f"{ONCE}, the run in flight on the other host's board",
 )
 def test_a_host_that_is_killed_leaves_its_run_to_another(
-    tmp_path: Path,
-    suite: Path,
-    hold: Path,
-    address: str,
-    undisturbed: dict[int, list[int]],
-    word: str,
-    outcome: Outcome,
+    trial: Trial, address: str, outcome: Outcome
 ) -> None:
     with (
-        standin_host(address, 0, name="host-a", HOLD=str(hold)) as doomed,
+        standin_host(address, 0, name="host-a", HOLD=str(trial.hold)) as doomed,
         standin_host(address, 1, name="host-b"),
     ):
         watcher = Watcher(lambda _: doomed.kill())
-        assert run_on(suite, tmp_path / "out", address, watcher, 2) == len(SEEDS)
+        assert trial.run(address, watcher, 2) == len(SEEDS)
     assert len(watcher.reasons()) == 1
     assert "on board stand-in-0: its host was lost" in watcher.reasons()[0]
-    assert boards_used(tmp_path / "out") == ["stand-in-1"] * len(SEEDS)
-    assert_whole(tmp_path / "out", undisturbed, word)
+    assert boards_used(trial.out) == ["stand-in-1"] * len(SEEDS)
+    trial.assert_whole()
     assert_free(boards()[0])
     outcome.is_("survived by itself: another host did the run", attempts=2, told=watcher.reasons()[0])
 
 
-def test_a_host_that_does_not_come_back_is_given_up(
-    tmp_path: Path, suite: Path, hold: Path, address: str
-) -> None:
+def test_a_host_that_does_not_come_back_is_given_up(trial: Trial, address: str) -> None:
     with (
-        standin_host(address, 0, name="host-a", HOLD=str(hold)) as doomed,
+        standin_host(address, 0, name="host-a", HOLD=str(trial.hold)) as doomed,
         pytest.raises(LabError, match=r"board stand-in-0: its host was not back within 0\.5 s; start"),
     ):
-        run_on(suite, tmp_path / "out", address, Watcher(lambda _: doomed.kill()), 1, back_within_s=0.5)
+        trial.run(address, Watcher(lambda _: doomed.kill()), back_within_s=0.5)
 
 
-def test_another_fqtbench_is_refused_before_any_job(tmp_path: Path, suite: Path, address: str) -> None:
+def test_another_fqtbench_is_refused_before_any_job(trial: Trial, address: str) -> None:
     watcher = Watcher()
     told = r"host host-a runs another fqtbench: here fqtbench \S+; there fqtbench 9\.9; install the same"
     with standin_host(address, 0, name="host-a", OTHER_VERSION="9.9"), pytest.raises(LabError, match=told):
-        run_on(suite, tmp_path / "out", address, watcher, 1)
+        trial.run(address, watcher)
     assert watcher.events == []
 
 
-def test_a_board_that_no_host_offers_is_not_waited_for(tmp_path: Path, suite: Path, address: str) -> None:
+def test_a_board_that_no_host_offers_is_not_waited_for(trial: Trial, address: str) -> None:
     with pytest.raises(LabError, match="no host of the lab offers board stand-in-0"):
-        run_on(suite, tmp_path / "out", address, Watcher(), 1)
+        trial.run(address, Watcher())

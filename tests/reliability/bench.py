@@ -92,6 +92,13 @@ class Bench:
             self.retries += witness.retries
             self.said += witness.text.getvalue().splitlines()
 
+    def run_behind(self, served: Served, trouble: Trouble, undisturbed: list[str]) -> None:
+        """Run behind relays with a trouble that the wire bears: no command fails, and then all is there."""
+        board = self.behind(served)
+        with served.having(trouble):
+            assert self.run(board) == 2
+        self.assert_whole(undisturbed, board)
+
     def run_through(
         self,
         board: BoardInstance,

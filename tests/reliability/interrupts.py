@@ -10,6 +10,7 @@ from typing import Final
 
 import pexpect
 
+from tests.bench.conftest import bench_file
 from tests.command import COMMAND, run_command
 from tests.experiment import suites
 from tests.processes import MARKER, marked
@@ -51,10 +52,7 @@ COMMANDS: Final = {
 
 def furnish(folder: Path, addresses: dict[str, str]) -> None:
     """Make what the commands need: a board `desk`, a suite that takes long, results, a registry's client that hangs."""
-    (folder / "bench.toml").write_text(
-        '[[board]]\nname = "desk"\nmodel = "nrf52840"\n'
-        f'probe = "{addresses["probe"]}"\nserial = "{addresses["serial"]}"\n'
-    )
+    bench_file(folder, probe=addresses["probe"], serial=addresses["serial"])
     suites.write(folder, suites.tiny(training=suites.TINY["training"] | {"epochs": 5000}))
     folders.record(folder / "recorded")
     tools = folder / "tools"

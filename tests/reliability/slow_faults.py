@@ -11,6 +11,7 @@ import pytest
 
 from fqtbench.experiment.attempts import load_attempts
 from fqtbench.experiment.results import load_results
+from tests.bench.conftest import bench_file
 from tests.command import run_command, start_command
 from tests.monitors import install
 from tests.reliability.bench import ONCE, Bench
@@ -74,10 +75,7 @@ def test_power_lost_in_mid_flash(bench: Bench, undisturbed: list[str], outcome: 
 def test_one_byte_in_500_corrupted(
     bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome
 ) -> None:
-    board = bench.behind(served)
-    with served.having(Trouble(corrupt_one_in=500)):
-        assert bench.run(board) == 2
-    bench.assert_whole(undisturbed, board)
+    bench.run_behind(served, Trouble(corrupt_one_in=500), undisturbed)
     assert bench.n_perturbed() == 2
     outcome.is_("survived: frames were sent again, the runs are marked perturbed", attempts=1 + bench.retries)
 
@@ -88,10 +86,7 @@ def test_one_byte_in_500_corrupted(
     f"{ONCE}; no sample is trained twice",
 )
 def test_pieces_repeated(bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome) -> None:
-    board = bench.behind(served)
-    with served.having(Trouble(repeat_piece_in=4)):
-        assert bench.run(board) == 2
-    bench.assert_whole(undisturbed, board)
+    bench.run_behind(served, Trouble(repeat_piece_in=4), undisturbed)
     outcome.is_("survived: repeated frames are recognized by their numbers", attempts=1 + bench.retries)
 
 
@@ -103,10 +98,7 @@ def test_pieces_repeated(bench: Bench, served: Served, undisturbed: list[str], o
 def test_one_byte_in_500_repeated(
     bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome
 ) -> None:
-    board = bench.behind(served)
-    with served.having(Trouble(repeat_one_in=500)):
-        assert bench.run(board) == 2
-    bench.assert_whole(undisturbed, board)
+    bench.run_behind(served, Trouble(repeat_one_in=500), undisturbed)
     assert bench.n_perturbed() == 2
     outcome.is_("survived: frames were sent again, the runs are marked perturbed", attempts=1 + bench.retries)
 
@@ -147,10 +139,7 @@ def test_monitor_gone_in_mid_window(
 def test_ten_seconds_of_silence(
     bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome
 ) -> None:
-    board = bench.behind(served)
-    with served.having(Trouble(serial_from=10_000, serial_s=10, serial_way="silence")):
-        assert bench.run(board) == 2
-    bench.assert_whole(undisturbed, board)
+    bench.run_behind(served, Trouble(serial_from=10_000, serial_s=10, serial_way="silence"), undisturbed)
     assert bench.retries == 0
     outcome.is_("survived: the board was asked again until it answered", attempts=1)
 
@@ -164,9 +153,7 @@ def test_two_orchestrators_race(
     bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome, tmp_path: Path
 ) -> None:
     board = bench.behind(served)
-    (tmp_path / "bench.toml").write_text(
-        f'[[board]]\nname = "desk"\nmodel = "nrf52840"\nprobe = "{board.probe}"\nserial = "{board.serial}"\n'
-    )
+    bench_file(tmp_path, probe=served.addresses["probe"], serial=served.addresses["serial"])
     options = ("--board", "desk", "--wait", str(_DEADLINE_S))
     both = [
         start_command("run", "suite.yaml", "--out", out, *options, cwd=tmp_path) for out in ("out", "other")
@@ -190,9 +177,7 @@ def test_board_in_use(
     bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome, tmp_path: Path
 ) -> None:
     board = bench.behind(served)
-    (tmp_path / "bench.toml").write_text(
-        f'[[board]]\nname = "desk"\nmodel = "nrf52840"\nprobe = "{board.probe}"\nserial = "{board.serial}"\n'
-    )
+    bench_file(tmp_path, probe=served.addresses["probe"], serial=served.addresses["serial"])
     told: list[str] = []
 
     def intrude(label: str, event: dict[str, Any]) -> None:

@@ -23,10 +23,7 @@ from tests.reliability.trouble import Trouble
 def test_uart_cut_and_restored(
     bench: Bench, served: Served, undisturbed: list[str], outcome: Outcome
 ) -> None:
-    board = bench.behind(served)
-    with served.having(Trouble(serial_from=10_000, serial_s=1)):
-        assert bench.run(board) == 2
-    bench.assert_whole(undisturbed, board)
+    bench.run_behind(served, Trouble(serial_from=10_000, serial_s=1), undisturbed)
     assert bench.n_perturbed() == 1
     outcome.is_("survived: frames were sent again, the run is marked perturbed", attempts=1 + bench.retries)
 
