@@ -30,7 +30,7 @@ import psutil
 import yaml
 
 from benchmarks.bare_loop import Loop, record
-from benchmarks.inline_board import NRF52840
+from benchmarks.inline_board import NETWORK, NRF52840
 from benchmarks.promise import Promise, keep
 from fqtbench.bench.job import epoch_order
 from fqtbench.board import BoardInstance
@@ -51,16 +51,7 @@ _SUITE: Final[dict[str, Any]] = {
     "name": "four-boards",
     "boards": ["virtual-nrf52840"],
     "dataset": {"name": "fashion-mnist-12k", "train": _STEPS, "test": 20},
-    "network": {
-        "layers": [
-            {"type": "conv2d", "filters": 8},
-            {"type": "max_pool"},
-            {"type": "conv2d", "filters": 16},
-            {"type": "max_pool"},
-            {"type": "flatten"},
-            {"type": "fully_connected", "units": 10, "activation": "linear"},
-        ]
-    },
+    "network": NETWORK,
     "training": {"batch": _BATCH},
     "sweep": {"seed": list(range(1, _BOARDS + 1))},
     "verify": 0,

@@ -4,7 +4,7 @@ import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,24 +23,24 @@ NRF52840: Final = load_models()["nrf52840"]
 IMAGE_ORIGIN: Final = NRF52840.memory.image_origin
 BAUD: Final = 1_000_000
 SAMPLES: Final = load("fashion-mnist-12k").subset(1000, 100)
-_NETWORK: Final = NetworkSpec.model_validate(
-    {
-        "layers": [
-            {"type": "conv2d", "filters": 8},
-            {"type": "max_pool"},
-            {"type": "conv2d", "filters": 16},
-            {"type": "max_pool"},
-            {"type": "flatten"},
-            {"type": "fully_connected", "units": 10, "activation": "linear"},
-        ]
-    }
-)
+NETWORK: Final[dict[str, Any]] = {
+    "layers": [
+        {"type": "conv2d", "filters": 8},
+        {"type": "max_pool"},
+        {"type": "conv2d", "filters": 16},
+        {"type": "max_pool"},
+        {"type": "flatten"},
+        {"type": "fully_connected", "units": 10, "activation": "linear"},
+    ]
+}
+"""That of experiments/fashion-mnist.yaml."""
 
 
 def compiled() -> CompiledModel:
-    """Return the network of experiments/fashion-mnist.yaml, compiled."""
+    """Return `NETWORK`, compiled."""
     x, y = SAMPLES.train_x[:32], SAMPLES.train_y[:32]
-    return compile_model(_NETWORK, TrainingSpec(), x, y, 10, Memory(0xC0000, 200_000), seed=1, n_steps=1000)
+    network = NetworkSpec.model_validate(NETWORK)
+    return compile_model(network, TrainingSpec(), x, y, 10, Memory(0xC0000, 200_000), seed=1, n_steps=1000)
 
 
 def samples(n: int) -> Iterator[tuple[bytes, int]]:
