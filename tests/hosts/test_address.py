@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fqtbench import cli_hosts
 from fqtbench.board import LabTable, load_lab
 from fqtbench.cli import run
 from fqtbench.cli_hosts import lab_scheduler, lab_worker
@@ -49,6 +50,12 @@ def test_a_network_needs_tls(command: Callable[[], None]) -> None:
     told = r"without TLS anybody on that network could run programs on every host; make .* docs/lab\.md"
     with pytest.raises(UsageError, match=told):
         command()
+
+
+def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_hosts, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'fqtbench\[lab\]'"):
+        run("quickstart", scheduler="tcp://127.0.0.1")
 
 
 def test_tls_needs_all_three_files(tmp_path: Path) -> None:
