@@ -22,9 +22,8 @@ from fqtbench.wire import Evaluated, Step
 Columns = dict[str, list[Any]]
 Answer = TypeVar("Answer", Step, Evaluated)
 
-_BATCH_RECORDS: Final = (
-    256  # records in one event: few enough for a live progress bar, enough to cost nothing
-)
+# Of the records in one event: few enough for a live progress bar, enough to cost nothing.
+_BATCH_RECORDS: Final = 256
 _BATCH_PERIOD_S: Final = 0.5
 PHASES: Final = ("forward", "backward", "update")
 TENSOR_STATES_NAME: Final = "tensor states"

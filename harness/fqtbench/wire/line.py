@@ -65,7 +65,6 @@ class SerialLine:
         self._port = port
         self._name = name
         self._descriptor = _descriptor(port)
-        self._readers = [self._descriptor or 0]
 
     @property
     def name(self) -> str:
@@ -90,7 +89,7 @@ class SerialLine:
         try:
             if self._descriptor is None:
                 return self._read_port()
-            if not select.select(self._readers, (), (), _POLL_S)[0]:
+            if not select.select((self._descriptor,), (), (), _POLL_S)[0]:
                 return b""
             received = os.read(self._descriptor, _CHUNK_BYTES)
         except (serial.SerialException, OSError) as error:
