@@ -56,16 +56,15 @@ def test_board_killed_again_and_again(tmp_path: Path, outcome: Outcome) -> None:
         power_cycle=(sys.executable, "-c", f"open({str(cycled)!r}, 'x')"),
     )
     host = BoardInstance(name="host", model="host")
-    suite = load_suite(suites.write(tmp_path, suites.tiny()))
-    out = tmp_path / "out"
-    assert run_suite(Order(suite, [desk, host], models, out), Killer("flashing", "flashing", "steps")) == 2
+    longer = suites.TINY["training"] | {"epochs": 20}  # so that it is not over before the kill strikes
+    suite = load_suite(suites.write(tmp_path, suites.tiny(training=longer)))
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    assert run_suite(Order(suite, [host], models, undisturbed), Killer()) == 1
+    assert run_suite(Order(suite, [desk], models, out), Killer("flashing", "flashing", "steps")) == 1
 
-    weights = {entry["files"]["weights.npz"] for entry in journal.read(out / "journal").entries[1:]}
-    assert len(weights) == 1
-    assert {run.description["board"]["name"]: run.attempts for run in load_results(out).runs} == {
-        "desk": 4,
-        "host": 1,
-    }
+    (run,), (reference,) = (load_results(folder).runs for folder in (out, undisturbed))
+    assert (run.attempts, reference.attempts) == (4, 1)
+    assert _weights(out) == _weights(undisturbed)
     attempts = load_attempts(out)
     assert [a.attempt for a in attempts if a.kind == "failed"] == [1, 2, 3]
     assert [(a.rung, a.error_class) for a in attempts if a.kind == "rung"] == [
@@ -78,3 +77,7 @@ def test_board_killed_again_and_again(tmp_path: Path, outcome: Outcome) -> None:
     assert cycled.exists()
     told = str(next(a.reason for a in attempts if a.kind == "failed"))
     outcome.is_("survived by itself: the run was tried again, the supply switched", attempts=4, told=told)
+
+
+def _weights(folder: Path) -> list[str]:
+    return [entry["files"]["weights.npz"] for entry in journal.read(folder / "journal").entries[1:]]
