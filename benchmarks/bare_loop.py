@@ -1,17 +1,17 @@
 """A virtual chip that trains in a bare CPU loop: no orchestrator, no worker, no serial line, no debug port.
 
 What its host would send is recorded once from a training in this process; the firmware can't tell the difference, and
-executes the same instructions. ``python -m benchmarks.bare_loop FOLDER`` replays a recording and says when it began and
-ended.
+executes the same instructions. ``python -m benchmarks.bare_loop FOLDER`` replays a recording and says how far it is.
 """
 
 import json
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.inline_board import NRF52840, inline_board
 from fqtbench.paths import share
@@ -82,7 +82,10 @@ def record(folder: Path, image: bytes, samples: Iterable[tuple[bytes, int]]) -> 
 
 
 class Loop:
-    """A recording replayed in a process of its own, which waits behind its warm-up."""
+    """A recording replayed in a process of its own, `pid`, which waits behind its warm-up.
+
+    `points` are what it says of its progress: time on the clock that all processes share, in s, and steps so far.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
@@ -92,12 +95,16 @@ class Loop:
             text=True,
             start_new_session=True,
         )
+        self.pid: Final = self._process.pid
+        self.points: list[tuple[float, int]] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
 
     def await_ready(self) -> None:
         """Return when the warm-up is over."""
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
             raise SystemExit("a bare loop did not get ready")
+        self._reader.start()
 
     def start(self) -> None:
         """Let it train."""
@@ -105,30 +112,35 @@ class Loop:
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
-    def result(self, deadline_s: float) -> dict[str, Any]:
-        """Return `begin_s` and `end_s`, on the clock that all processes share, CPU time and number of `steps`."""
-        try:
-            output, _ = self._process.communicate(timeout=deadline_s)
-        finally:
-            self._process.kill()
-        found: dict[str, Any] = json.loads(output)
-        return found
+    @property
+    def ended(self) -> bool:
+        """Whether it has trained on all that was recorded."""
+        return not self._reader.is_alive()
+
+    def close(self) -> None:
+        """End it, wherever it is."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            at_s, steps = json.loads(line)
+            self.points.append((at_s, steps))
 
 
-def _run(chip: UartChip, line: ReplayLine, data: bytes) -> Iterator[int]:
-    """Give the firmware `data` and run it until it wants more; yields the types of its replies."""
+def _replies(chip: UartChip, line: ReplayLine, data: bytes) -> bytes:
+    """Give the firmware `data` and run it until it wants more; return its replies."""
     line.pending += data
-    deframer = Deframer()
     chip.poll_line()
     while chip.runnable or line.pending:
         if chip.runnable:
             chip.run(_SLICE_CYCLES)
         else:
             chip.poll_line()
-    for frame in deframer.feed(bytes(line.replies)):
-        if frame is not None:
-            yield frame.type
+    replies = bytes(line.replies)
     line.replies.clear()
+    return replies
 
 
 def main() -> None:
@@ -139,14 +151,15 @@ def main() -> None:
         chip.program(segment.address, segment.data)
     chip.program(NRF52840.memory.image_origin, (folder / "image").read_bytes())
     chip.reset(halt=False)
-    list(_run(chip, line, (folder / "warm-up").read_bytes()))
-    training = (folder / "training").read_bytes()
+    _replies(chip, line, (folder / "warm-up").read_bytes())
+    training, deframer, steps = (folder / "training").read_bytes(), Deframer(), 0
     print("ready", flush=True)
     sys.stdin.readline()
-    begin_s, cpu_s = time.monotonic(), time.process_time()
-    steps = list(_run(chip, line, training)).count(Type.STEP)
-    cpu_s = time.process_time() - cpu_s
-    print(json.dumps({"begin_s": begin_s, "end_s": time.monotonic(), "cpu_s": cpu_s, "steps": steps}))
+    print(json.dumps((time.monotonic(), 0)), flush=True)
+    for begin in range(0, len(training), _CHUNK_BYTES):
+        frames = deframer.feed(_replies(chip, line, training[begin : begin + _CHUNK_BYTES]))
+        steps += sum(frame is not None and frame.type == Type.STEP for frame in frames)
+        print(json.dumps((time.monotonic(), steps)), flush=True)
 
 
 if __name__ == "__main__":

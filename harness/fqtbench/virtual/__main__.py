@@ -8,6 +8,7 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ from fqtbench.virtual.probe_server import ProbeServer
 from fqtbench.virtual.profile_server import ProfileServer
 from fqtbench.virtual.uart_line import Line, PtyLine, TcpLine
 
-_SLICE_S: Final = 0.005  # host time after which debugger and line are served, rare enough to cost little
+_SLICE_S: Final = 0.01  # host time after which debugger and line are served; to begin costs 0.1 ms
 _SLICE_CYCLES: Final = (10_000, 5_000_000)  # bounds of what that may be in virtual time
 _ENOUGH: Final = 2.0  # how much a slice may grow or shrink at once
 _IDLE_S: Final = 1.0
@@ -89,17 +90,26 @@ class Server:
 
     def serve(self) -> None:
         """Run the chip and answer, for ever."""
+        backlog = False
         while True:
-            backlog = self.probe.service()
-            self.chip.poll_line()
-            backlog = self.profiler.service() or backlog
+            waits = not (backlog or self.chip.runnable)
+            if self._called(_IDLE_S if waits else 0.0) or backlog:
+                backlog = self._answer()
             if self.chip.runnable:
                 self._run_slice()
-            elif not backlog:
-                readers = [*(sock.fileno() for sock in self.probe.readers()), *self.line.readers()]
-                readers += [sock.fileno() for sock in self.profiler.readers()]
-                writers = [*(sock.fileno() for sock in self.probe.writers()), *self.line.writers()]
-                select.select(readers, writers, [], _IDLE_S)
+
+    def _called(self, timeout_s: float) -> bool:
+        """Return whether anyone wants something; one look for all, since mostly nobody does between two slices."""
+        readers: list[socket.socket | int] = [*self.probe.readers(), *self.profiler.readers()]
+        writers: list[socket.socket | int] = [*self.probe.writers(), *self.line.writers()]
+        ready, writable, _ = select.select([*readers, *self.line.readers()], writers, (), timeout_s)
+        return bool(ready or writable)
+
+    def _answer(self) -> bool:
+        """Serve probe, line and profiler, in this order; return whether one of them needs it again at once."""
+        backlog = self.probe.service()
+        self.chip.poll_line()
+        return self.profiler.service() or backlog
 
     def _run_slice(self) -> None:
         """Run the chip for about `_SLICE_S`; where slices end changes nothing in virtual time."""

@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Final, NamedTuple, Self
 
 from fqtbench.wire.frames import PROTOCOL_VERSION
@@ -151,10 +152,16 @@ class Step(NamedTuple):
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """Parse the payload after `grant`."""
-        step, predicted, flags, loss, forward, backward, update, *structures = struct.unpack(
-            f"{_STEP.format}{(len(payload) - _STEP.size) // 2}H", payload
+        step, predicted, flags, loss, forward, backward, update, *structures = _step_of(len(payload)).unpack(
+            payload
         )
         return cls(step, predicted, bool(flags & 1), loss, forward, backward, update, tuple(structures))
+
+
+@cache
+def _step_of(n_bytes: int) -> struct.Struct:
+    """Return the layout of a step's record of so many bytes: that of any network, and a count a trained layer."""
+    return struct.Struct(f"{_STEP.format}{max(n_bytes - _STEP.size, 0) // 2}H")
 
 
 class Evaluated(NamedTuple):

@@ -199,7 +199,7 @@ class Session:
         self._asks = 0
         self._asked = False
         self._last_nak = None
-        if any(s.reply is None for s in islice(self._sent, position)):
+        if position and any(s.reply is None for s in islice(self._sent, position)):
             self._suspect_loss()
 
     def _refuse_reset(self, frame: Frame) -> None:
