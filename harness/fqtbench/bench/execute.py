@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from fqtbench.bench.access import Emit, Event, TrainingDevice
 from fqtbench.bench.job import TrainJob, epoch_order
+from fqtbench.bench.meter import PHASES, Meter
+from fqtbench.bench.mlperf_tiny import measure
 from fqtbench.board import BoardModel
 from fqtbench.datasets import Dataset
 from fqtbench.errors import DeviceError, WrongDeviceError
@@ -25,7 +27,6 @@ Answer = TypeVar("Answer", Step, Evaluated)
 # Of the records in one event: few enough for a live progress bar, enough to cost nothing.
 _BATCH_RECORDS: Final = 256
 _BATCH_PERIOD_S: Final = 0.5
-PHASES: Final = ("forward", "backward", "update")
 TENSOR_STATES_NAME: Final = "tensor states"
 LAYER_STATES_NAME: Final = "layer states"
 _DTYPES: Final = {
@@ -69,8 +70,8 @@ class Execution:
         monitor: Monitor | None,
         emit: Emit,
     ) -> None:
-        self._job, self._data, self._clock_hz = job, dataset, model.clock_hz
-        self._device, self._monitor, self._emit = device, monitor, emit
+        self._job, self._data, self._device, self._emit = job, dataset, device, emit
+        self._meter = Meter(monitor, model.clock_hz, emit)
         self._image = job.image.read_bytes()
 
     def run(self) -> None:
@@ -80,6 +81,9 @@ class Execution:
             self._emit(
                 {"event": "epoch", "epoch": epoch, **summary, "checksum": self._device.checksum().crc32}
             )
+        if self._job.energy is not None:
+            self._emit(measure(self._job.energy, self._data, self._device, self._meter, self._emit))
+        self._meter.end()
         self._emit({"event": "weights", "npz": base64.b64encode(self._weights()).decode()})
 
     # -- training
@@ -96,17 +100,7 @@ class Execution:
         return {
             "train_loss": _mean([s.loss for s in steps]),
             "train_accuracy": _mean([s.predicted == label for s, label in zip(steps, labels, strict=True)]),
-        } | self._training_energies(steps)
-
-    def _training_energies(self, steps: list[Step]) -> Event:
-        """Return each phase's energy in J; nothing of a board without a cycle counter or a monitor."""
-        if self._monitor is None or self._clock_hz is None:
-            return {}
-        cycles = np.array([(s.forward_cycles, s.backward_cycles, s.update_cycles) for s in steps], np.float64)
-        durations_s, marked = cycles / self._clock_hz, _marked(steps)
-        energies = np.zeros_like(durations_s)
-        energies[marked] = self._monitor.window_energies_j(durations_s[marked], "active")
-        return {f"energy_{phase}_j": float(energies[:, i].sum()) for i, phase in enumerate(PHASES)}
+        } | self._meter.training(epoch, steps)
 
     def _steps(self, order: NDArray[np.int64], first: int, epoch: int) -> list[Step]:
         def columns(begin: int, steps: list[Step]) -> Columns:
@@ -129,10 +123,10 @@ class Execution:
                 },
             }
 
-        self._record_power(on=True)
+        self._meter.record(on=True)
         answers = self._device.train(self._training_samples(order))
         steps = gather(answers, columns, self._emit, {"event": "steps", "epoch": epoch})
-        self._record_power(on=False)
+        self._meter.record(on=False)
         if len(steps) != len(order):
             raise DeviceError(
                 f"the board answered {len(steps)} of {len(order)} training samples; reset it and resume"
@@ -174,11 +168,11 @@ class Execution:
                 **_counted(PHASES[:1], cycles),
             }
 
-        self._record_power(on=True)
+        self._meter.record(on=True)
         answers = gather(
             self._device.evaluate(samples), columns, self._emit, {"event": "evaluations", "epoch": epoch}
         )
-        self._record_power(on=False)
+        self._meter.record(on=False)
         if len(answers) != len(labels):
             raise DeviceError(
                 f"the board answered {len(answers)} of {len(labels)} test samples; reset it and resume"
@@ -186,19 +180,9 @@ class Execution:
         return {
             "test_loss": _mean([a.loss for a in answers]),
             "test_accuracy": _mean([a.predicted == label for a, label in zip(answers, labels, strict=True)]),
-        } | self._evaluation_energy(answers)
-
-    def _evaluation_energy(self, answers: list[Evaluated]) -> Event:
-        if self._monitor is None or self._clock_hz is None:
-            return {}
-        durations_s = np.array([[a.forward_cycles for a in answers]], np.float64) / self._clock_hz
-        return {"energy_evaluation_j": float(self._monitor.window_energies_j(durations_s, "active").sum())}
+        } | self._meter.evaluation(epoch, answers)
 
     # -- figures
-
-    def _record_power(self, on: bool) -> None:
-        if self._monitor is not None:
-            (self._monitor.start if on else self._monitor.stop)()
 
     def _weights(self) -> bytes:
         """Return the trained tensors as the bytes of an NPZ file, each with its type and its rows; and the states."""
@@ -225,10 +209,6 @@ def _counted(phases: Sequence[str], cycles: Sequence[Sequence[int | None]]) -> C
     """Return the cycle counts of each phase; nothing of a board without a cycle counter."""
     counts = zip(phases, cycles, strict=True)
     return {f"{phase}_cycles": list(count) for phase, count in counts if None not in count}
-
-
-def _marked(steps: Iterable[Step]) -> NDArray[np.bool_]:
-    return np.array([(True, True, step.updated) for step in steps], bool).reshape(-1, 3)
 
 
 def _mean(values: list[Any]) -> float:

@@ -75,6 +75,13 @@ class TensorRef(_Job):
     n_bytes: int
 
 
+class EnergyProcedure(_Job):
+    """How inferences are measured after the training: by windows of `window_s` each, of which the median counts."""
+
+    procedure: Literal["mlperf-tiny"]
+    window_s: Annotated[float, Field(gt=0, le=3600)]
+
+
 class TrainJob(_Job):
     """One run: flash, train, evaluate after each epoch, read the trained tensors.
 
@@ -98,6 +105,7 @@ class TrainJob(_Job):
     verify: Annotated[int, Field(ge=0)]
     tensors: tuple[TensorRef, ...]
     trained_layers: tuple[str, ...]
+    energy: EnergyProcedure | None = None
 
 
 class Marker(_Job):

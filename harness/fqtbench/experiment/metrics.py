@@ -1,6 +1,6 @@
 """The metrics of a run, in one table: name, unit, direction, origin, exact or noisy, and how each is taken."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
@@ -34,7 +34,8 @@ class Metric:
 class MetricValue:
     """A metric of one run. `value` is in the base unit: s, J, bytes, nats, or a share of 1.
 
-    `uncertainty`: the fraction of it by which a real board may differ, where a model states one.
+    `uncertainty`: the fraction of it by which a real board may differ, where a model states one; of a measured energy,
+    that of the windows' edges.
     """
 
     name: str
@@ -113,6 +114,16 @@ METRICS: Final = (
         4,
     ),
     Metric(
+        "mlperf_inference_j",
+        "Energy per inference, MLPerf Tiny",
+        "mJ",
+        "lower",
+        Source.POWER,
+        "median of five windows, each of one test sample inferred again and again; " + _SUPPLY,
+        1e3,
+        4,
+    ),
+    Metric(
         "training_j",
         "Training energy",
         "J",
@@ -158,16 +169,22 @@ BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 
 def metric_value(
-    name: str, value: float, origins: Mapping[Source, Origin], uncertainties: Mapping[Source, float]
+    name: str,
+    value: float,
+    origins: Mapping[Source, Origin],
+    uncertainties: Mapping[Source, float],
+    sampled: Container[Source] = (),
 ) -> MetricValue:
     """Return a metric with its origin and uncertainty, given those of what the board has to measure with.
 
     Counts are exact everywhere, because the arithmetic is; a model gives the same figure every time; a measured
-    time or energy varies from run to run, and so does the modelled energy of a measured time.
+    time or energy varies from run to run, and so does the modelled energy of a measured time, and what is `sampled`,
+    even of a model: no two runs have their samples at the same instants.
     """
     source = BY_NAME[name].source
     origin = origins[source]
-    exact = source is Source.COUNT or origin == origins.get(Source.CYCLES) == "modelled"
+    modelled = origin == origins.get(Source.CYCLES) == "modelled"
+    exact = source is Source.COUNT or (modelled and source not in sampled)
     return MetricValue(name, value, origin, exact, uncertainties.get(source))
 
 

@@ -61,6 +61,7 @@ class Run:
             verify=spec["verify"],
             tensors=tensors,
             trained_layers=tuple(layer.name for layer in self.compiled.layers if layer.train != "none"),
+            energy=spec.get("energy"),
         )
 
 
@@ -103,6 +104,11 @@ def _plan_run(
     label: str,
 ) -> Run:
     spec = variant.spec
+    if spec.energy is not None and model.supply is None:
+        raise UsageError(
+            f"{suite.where('energy')}: energy: {label}: board {model.name} has no supply that could be measured; "
+            "leave out the key, or choose another board"
+        )
     ref = _reference(suite, spec.dataset, dataset_root)
     try:
         data = _load(ref)

@@ -6,9 +6,12 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from fqtbench.board import Origin
 from fqtbench.clock import now
 from fqtbench.errors import BoardError
+from fqtbench.experiment.energy import PHASES, energy_record
 from fqtbench.experiment.metrics import MetricValue, Source, metric_value
 from fqtbench.experiment.plan import Run
 
@@ -21,7 +24,8 @@ EVALUATIONS: Final = "evaluations.parquet"
 EPOCHS: Final = "epochs.parquet"
 WEIGHTS: Final = "weights.npz"
 RESULT: Final = "result.json"
-PHASES: Final = ("forward", "backward", "update")
+TRACE: Final = "trace.parquet"
+_ENERGIES_OF: Final = {"step_energies": "steps", "evaluation_energies": "evaluations"}
 
 _TYPES: Final = {
     "epoch": "uint16",
@@ -36,6 +40,8 @@ _TYPES: Final = {
     "backward_cycles": "uint32",
     "update_cycles": "uint32",
     "checksum": "uint32",
+    "idle_training_w": "float64",
+    "idle_evaluation_w": "float64",
 }
 
 
@@ -46,9 +52,10 @@ class Recorder:
         self.run, self.board = run, board
         self._started = now()
         self._columns: dict[str, dict[str, list[Any]]] = {"steps": {}, "evaluations": {}}
+        self._energies: dict[str, dict[str, list[Any]]] = {"steps": {}, "evaluations": {}}
         self._epochs: list[Event] = []
         self._facts: dict[str, Event] = {}
-        self._weights = b""
+        self._weights, self._trace = b"", b""
 
     def add(self, event: Event) -> None:
         """Take in one event of the worker; those that leave nothing behind are ignored."""
@@ -58,11 +65,25 @@ class Recorder:
                 n_rows = len(event["columns"]["sample"])
                 for name, values in {"epoch": [event["epoch"]] * n_rows, **event["columns"]}.items():
                     self._columns[kind].setdefault(name, []).extend(values)
+            case "step_energies" | "evaluation_energies":  # they come later than the rows that they belong to
+                for name, values in event["columns"].items():
+                    self._energies[_ENERGIES_OF[kind]].setdefault(name, []).extend(values)
             case "epoch":
                 self._epochs.append({key: value for key, value in event.items() if key != "event"})
             case "weights":
                 self._weights = base64.b64decode(event["npz"])
-            case "attached" | "flashed" | "hello" | "status" | "power" | "verified":
+            case "power_trace":
+                self._trace = base64.b64decode(event["parquet"])
+            case (
+                "attached"
+                | "flashed"
+                | "hello"
+                | "status"
+                | "power"
+                | "verified"
+                | "energy_account"
+                | "energy_procedure"
+            ):
                 self._facts[kind] = {key: value for key, value in event.items() if key != "event"}
 
     def files(self, environment: dict[str, Any], attempts: int = 1) -> dict[str, bytes]:
@@ -70,19 +91,31 @@ class Recorder:
         steps, evaluations = self._table("steps"), self._table("evaluations")
         epochs = _typed(self._epochs)
         result = self._describe(environment, attempts, self._metrics(steps, evaluations, epochs))
-        return {
+        clock_hz = self.run.model.clock_hz
+        if clock_hz is not None:
+            energy = energy_record(steps, evaluations, epochs, self._facts, clock_hz)
+            result |= {"energy": energy} if energy else {}
+        files = {
             STEPS: _parquet(steps),
             EVALUATIONS: _parquet(evaluations),
             EPOCHS: _parquet(epochs),
             WEIGHTS: self._weights,
             RESULT: json.dumps(result, indent=1, ensure_ascii=False).encode(),
         }
+        return files | ({TRACE: self._trace} if self._trace else {})
 
     def _table(self, kind: str) -> "pd.DataFrame":
         columns = self._columns[kind]
         if not columns:
             raise BoardError(f"{self.run.name} on board {self.board}: the worker sent no {kind}")
-        return _typed(columns)
+        table, energies = _typed(columns), self._energies[kind]
+        for name, values in energies.items():
+            if len(values) != len(table):
+                raise BoardError(
+                    f"{self.run.name} on board {self.board}: the worker sent {len(values)} energies for {len(table)} {kind}"
+                )
+            table[name] = np.array(values, np.float64)  # None becomes NaN: a sample without that window
+        return table
 
     def _metrics(
         self, steps: "pd.DataFrame", evaluations: "pd.DataFrame", epochs: "pd.DataFrame"
@@ -96,13 +129,22 @@ class Recorder:
         }
         if self.run.model.clock_hz is not None:
             values |= self._costs(steps, evaluations, epochs, self.run.model.clock_hz)
+        if "energy_procedure" in self._facts:
+            values["mlperf_inference_j"] = self._facts["energy_procedure"]["inference_j"]
         origins, uncertainties = self._origins(), self._uncertainties()
-        return [metric_value(name, float(value), origins, uncertainties) for name, value in values.items()]
+        sampled = {Source.POWER} if "energy_account" in self._facts else set()
+        return [
+            metric_value(name, float(value), origins, uncertainties, sampled)
+            for name, value in values.items()
+        ]
 
     def _uncertainties(self) -> dict[Source, float]:
-        """Return what a timing model states of its cycles."""
-        stated = self._facts["attached"].get("cycles_uncertainty")
-        return {} if stated is None else {Source.CYCLES: stated}
+        """Return what a timing model states of its cycles, and an instrument of its windows' edges."""
+        stated = {
+            Source.CYCLES: self._facts["attached"].get("cycles_uncertainty"),
+            Source.POWER: self._facts.get("energy_account", {}).get("edge_uncertainty_rel"),
+        }
+        return {source: fraction for source, fraction in stated.items() if fraction is not None}
 
     def _origins(self) -> dict[Source, Origin]:
         """Return the origin of each kind of figure; a host has neither cycle counter nor power monitor."""

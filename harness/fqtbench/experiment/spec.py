@@ -5,9 +5,19 @@ import itertools
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    model_serializer,
+)
 
 from fqtbench import datasets
 from fqtbench.datasets import Options
@@ -54,11 +64,18 @@ Network = Annotated[
 ]
 
 
+class EnergySpec(_Strict):
+    """How the trained network's inferences are measured, by five windows of `window_s` each (docs/power.md)."""
+
+    procedure: Literal["mlperf-tiny"]
+    window_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+
+
 class RunSpec(_Strict):
     """Everything that decides one run's numbers, except firmware, data and board.
 
     `verify`: the first so many training steps are computed by the reference on the host, too, and the trained state
-    must agree bit for bit; 0 turns that off.
+    must agree bit for bit; 0 turns that off. `energy`: what is measured once it is trained.
     """
 
     dataset: DatasetSpec
@@ -66,6 +83,15 @@ class RunSpec(_Strict):
     training: TrainingSpec = TrainingSpec()
     seed: Seed = 0
     verify: Annotated[int, Field(ge=0, le=100_000)] = 200
+    energy: EnergySpec | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `energy` where nothing is asked: runs keep the identity that they had before there was the key."""
+        data: dict[str, Any] = serialize(self)
+        if self.energy is None:
+            data.pop("energy", None)
+        return data
 
     def canonical(self) -> dict[str, Any]:
         """Return it as JSON data, with every default written out."""

@@ -1,13 +1,20 @@
 """Energy: monitors behind one small protocol, opened by URL."""
 
+from fqtbench.power.account import Account, Windows
+from fqtbench.power.excerpt import Excerpt
 from fqtbench.power.kinds import known_kinds, load_kind, open_monitor, switches_supply
-from fqtbench.power.monitor import Calibrated, Monitor, State, SupplySwitch
+from fqtbench.power.monitor import Calibrated, Excerpting, Measuring, Monitor, State, SupplySwitch
 
 __all__ = [
+    "Account",
     "Calibrated",
+    "Excerpt",
+    "Excerpting",
+    "Measuring",
     "Monitor",
     "State",
     "SupplySwitch",
+    "Windows",
     "known_kinds",
     "load_kind",
     "open_monitor",

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fqtbench.board import Origin
+from fqtbench.power.account import Account, Windows
+from fqtbench.power.excerpt import Excerpt
 
 State = Literal["active", "idle"]
 
@@ -61,4 +63,32 @@ class Calibrated(Protocol):
 
     def calibration_fault(self) -> str | None:
         """Return what is wrong with its calibration, and behind a semicolon what to do; None if nothing is."""
+        ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """What a monitor is besides if it finds the windows in samples: it can say how sure it is of each.
+
+    Raises (both methods): MonitorError.
+    """
+
+    def windows(self, durations_s: NDArray[np.float64]) -> Windows:
+        """Return the windows recorded since they were asked for last, in their order.
+
+        It stands for `Monitor.window_energies_j`: each window is returned by one of the two, once.
+        """
+        ...
+
+    def account(self) -> Account:
+        """Return what became of the samples so far."""
+        ...
+
+
+@runtime_checkable
+class Excerpting(Protocol):
+    """What a monitor is besides if it keeps the samples of its first few windows."""
+
+    def excerpt(self) -> Excerpt | None:
+        """Return them; None if there was no window."""
         ...

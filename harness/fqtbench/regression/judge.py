@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fqtbench.experiment.metrics import Metric, MetricValue, Source
-from fqtbench.experiment.record import PHASES
+from fqtbench.experiment.energy import PHASES
 from fqtbench.regression.noise import MIN_REPLICATES, Interval, corrected, paired, welch
 from fqtbench.regression.rules import Rule
 from fqtbench.regression.side import RunSide
