@@ -5,6 +5,7 @@ from typing import Any
 
 from fqtbench.bench.execute import Execution
 from fqtbench.board import load_models
+from fqtbench.experiment import provenance
 from fqtbench.experiment.plan import Run, plan_runs
 from fqtbench.experiment.record import Recorder
 from fqtbench.experiment.spec import load_suite
@@ -34,14 +35,14 @@ def record(run: Run, monitor: Monitor, folder: Path) -> dict[str, bytes]:
     image.write_bytes(run.compiled.image)
     recorder = Recorder(run, "board")
     device = ReferenceDevice(run.compiled.image)
-    recorder.add({"event": "attached", "probe": "p", "serial": "s", "cycles": "measured"})
+    recorder.add({"event": "attached", "probe": "p", "serial": "s", "cycles": "measured", "timing_model_id": None})
     recorder.add({"event": "hello", "device_id": 0})
     job = run.job(image)
     Execution(job, job.dataset.load(), run.model, device, monitor, recorder.add).run()
     status = {**vars_of(device), "perturbed": False, "retransmissions": 0}
     recorder.add({"event": "status", **status})
     recorder.add({"event": "power", "origin": monitor.origin, "model_id": monitor.model_id})
-    return recorder.files({})
+    return recorder.files(provenance.environment())
 
 
 def vars_of(device: ReferenceDevice) -> dict[str, Any]:

@@ -112,7 +112,8 @@ class Recorder:
         for name, values in energies.items():
             if len(values) != len(table):
                 raise BoardError(
-                    f"{self.run.name} on board {self.board}: the worker sent {len(values)} energies for {len(table)} {kind}"
+                    f"{self.run.name} on board {self.board}: the worker sent {len(values)} energies for "
+                    f"{len(table)} {kind}"
                 )
             table[name] = np.array(values, np.float64)  # None becomes NaN: a sample without that window
         return table

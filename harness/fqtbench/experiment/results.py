@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from fqtbench.errors import ResultError
 from fqtbench.experiment import journal
 from fqtbench.experiment.metrics import BY_NAME, MetricValue
-from fqtbench.experiment.record import EPOCHS, EVALUATIONS, RESULT, STEPS
+from fqtbench.experiment.record import EPOCHS, EVALUATIONS, RESULT, STEPS, TRACE
 from fqtbench.experiment.store import JOURNAL
+from fqtbench.power.excerpt import Excerpt
+from fqtbench.power.recorded import from_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +42,16 @@ class RunResult:
         """How many attempts it took; folders from before these were counted don't say."""
         stated = self.description.get("attempts")
         return stated if isinstance(stated, int) else 1
+
+    @property
+    def energy(self) -> dict[str, Any]:
+        """What its record says of measured energies; empty where they are the model's (docs/power.md)."""
+        return dict(self.description.get("energy", {}))
+
+    def trace(self) -> Excerpt | None:
+        """Return the samples of its first steps, if they were kept; ResultError if the file can't be read."""
+        path = self.folder / TRACE
+        return from_parquet(path.read_bytes(), str(path)) if path.is_file() else None
 
     @property
     def clock_hz(self) -> int:

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -14,23 +13,15 @@ from numpy.typing import NDArray
 from fqtbench.experiment.metrics import BY_NAME
 from fqtbench.experiment.results import RunResult, SuiteResults
 from fqtbench.report import style
+from fqtbench.report.drawing import Drawing
 from fqtbench.report.pareto import pareto_front
+from fqtbench.report.power import draw_power
 from fqtbench.report.stacked import stacked
 
 _KB: Final = 1024
 _LOSS_POINTS: Final = 400
 _AREA_SMALLEST, _AREA_LARGEST = 60.0, 420.0  # points², of the smallest and largest run's marker
 _BAR_HEIGHT_IN: Final = 0.42
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure, the table behind it, and the caption under it."""
-
-    name: str
-    caption: str
-    figure: Figure
-    table: pd.DataFrame
 
 
 def draw_all(results: SuiteResults) -> list[Drawing]:
@@ -41,6 +32,7 @@ def draw_all(results: SuiteResults) -> list[Drawing]:
         drawings += [draw_trade_off(timed, LATENCY, "trade_off_latency")] if timed.runs else []
         drawings += [draw_accuracy(results), draw_loss(results)]
         drawings += [draw_latency(timed), draw_memory(timed)] if timed.runs else []
+        drawings += draw_power(results)
     return drawings
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
 from fqtbench.report import style
-from fqtbench.report.figures import Drawing
+from fqtbench.report.drawing import Drawing
 from fqtbench.training.plan import MemoryPlan, moment_name
 
 _KB: Final = 1024

@@ -23,7 +23,8 @@ from fqtbench.experiment.metrics import (
 )
 from fqtbench.experiment.results import RunResult, SuiteResults, load_results, summary_table
 from fqtbench.report import style
-from fqtbench.report.figures import Drawing, draw_all
+from fqtbench.report.drawing import Drawing
+from fqtbench.report.figures import draw_all
 
 HEADLINE: Final = (
     "test_accuracy",
@@ -130,6 +131,20 @@ def _instruments(d: dict[str, Any]) -> dict[str, str]:
         "device id": f"{d['device'].get('device_id', 0):016x}",
         "cycles": _counter(d),
         "power": d["power_model_id"],
+        **_account(d.get("energy", {}).get("account")),
+    }
+
+
+def _account(account: dict[str, Any] | None) -> dict[str, str]:
+    """Return what became of an instrument's samples, where there was one."""
+    if account is None:
+        return {}
+    idle = "" if account["idle_w"] is None else f"; {account['idle_w'] * 1e3:.4g} mW between the windows"
+    return {
+        "power samples": f"{account['n_samples']} in {account['n_windows']} windows and between them, "
+        f"{account['n_lost']} lost, {account['n_range_switches']} at a change of range{idle}",
+        "power clock": f"{account['drift_ppm']:+.1f} ppm against the board's, then {account['residual_s'] * 1e6:.2g} µs "
+        f"RMS; edges ±{100 * account['edge_uncertainty_rel']:.2g}% of a window's energy",
     }
 
 

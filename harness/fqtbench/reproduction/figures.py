@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from fqtbench.report.figures import Drawing
+from fqtbench.report.drawing import Drawing
 from fqtbench.reproduction.drawings.ablation import draw_ablations
 from fqtbench.reproduction.drawings.accuracy import draw_scratch, draw_transfer
 from fqtbench.reproduction.drawings.costs import draw_energy, draw_latency, draw_mcunet, draw_memory

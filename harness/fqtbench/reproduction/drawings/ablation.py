@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from fqtbench.report import style
-from fqtbench.report.figures import Drawing
+from fqtbench.report.drawing import Drawing
 from fqtbench.reproduction.drawings.bars import spread
 
 _PANELS: Final = (

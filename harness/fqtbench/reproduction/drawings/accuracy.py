@@ -3,7 +3,7 @@
 import pandas as pd
 
 from fqtbench.report import style
-from fqtbench.report.figures import Drawing
+from fqtbench.report.drawing import Drawing
 from fqtbench.reproduction.drawings import bars
 from fqtbench.reproduction.published import SOURCE, published
 

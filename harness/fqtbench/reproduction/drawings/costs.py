@@ -6,7 +6,7 @@ from typing import Final
 import pandas as pd
 
 from fqtbench.report import style
-from fqtbench.report.figures import Drawing
+from fqtbench.report.drawing import Drawing
 from fqtbench.report.stacked import stacked
 from fqtbench.reproduction.drawings import bars
 from fqtbench.reproduction.published import SOURCE, published

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from fqtbench.report import style
-from fqtbench.report.figures import Drawing
+from fqtbench.report.drawing import Drawing
 from fqtbench.report.pareto import pareto_front
 from fqtbench.reproduction.drawings.bars import CONFIGURATIONS
 
