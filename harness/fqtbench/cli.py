@@ -19,6 +19,7 @@ from fqtbench.bench.lock import PATIENCE_S
 from fqtbench.bench.pool import Pool, Task
 from fqtbench.board import BoardInstance, BoardModel, find_instance, load_instances, load_models
 from fqtbench.cli_datasets import datasets, fetch
+from fqtbench.cli_energy import energy
 from fqtbench.cli_hosts import (
     SchedulerOption,
     TlsCaOption,
@@ -47,6 +48,7 @@ from fqtbench.cli_options import (
     output,
     print_json,
 )
+from fqtbench.cli_power import power
 from fqtbench.cli_profile import profile, profile_diff
 from fqtbench.cli_regression import baseline_commands, compare, gate
 from fqtbench.cli_reproduce import reproduce
@@ -172,6 +174,8 @@ app.command()(doctor)
 app.command()(datasets)
 app.command()(fetch)
 app.command()(kernels)
+app.command()(power)
+app.command()(energy)
 app.command()(profile)
 app.command(name="profile-diff")(profile_diff)
 app.command()(reproduce)

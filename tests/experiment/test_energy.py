@@ -17,7 +17,7 @@ from fqtbench.experiment.energy import describe, median_interval
 from fqtbench.experiment.plan import plan_runs
 from fqtbench.experiment.record import EPOCHS, EVALUATIONS, RESULT, STEPS, TRACE
 from fqtbench.experiment.spec import load_suite
-from fqtbench.power.recorded import from_parquet
+from fqtbench.power.recorded import read_excerpt
 from tests.experiment import suites
 from tests.power import recorded_run
 from tests.power.measuring import ACTIVE_W, IDLE_W, UNCERTAINTY_J, FakeMeasuring
@@ -79,8 +79,9 @@ def test_metrics_of_an_instrument_are_not_exact_and_have_the_edges_uncertainty(
     assert metrics["step_s"]["uncertainty"] is None
 
 
-def test_the_trace_of_the_first_steps_is_kept(measured: dict[str, bytes]) -> None:
-    kept, expected = from_parquet(measured[TRACE], "trace"), FakeMeasuring().excerpt()
+def test_the_trace_of_the_first_steps_is_kept(measured: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / TRACE).write_bytes(measured[TRACE])
+    kept, expected = read_excerpt(tmp_path / TRACE), FakeMeasuring().excerpt()
     assert (kept.rate_hz, kept.volts) == (expected.rate_hz, expected.volts)
     np.testing.assert_array_equal(kept.current_a, expected.current_a)
     np.testing.assert_array_equal(kept.digital, expected.digital)

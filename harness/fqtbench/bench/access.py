@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from fqtbench.bench.job import ExamineJob, TrainJob
+from fqtbench.bench.job import ExamineJob, PowerJob, TrainJob
 from fqtbench.bench.profiler import Profiler
 from fqtbench.bench.recovery import Rung
 from fqtbench.power import Monitor
@@ -85,6 +85,10 @@ class BoardAccess(Protocol):
 
     def monitor(self) -> Monitor | None:
         """Open the power monitor; None if the board's power means nothing."""
+        ...
+
+    def watch_power(self, job: PowerJob) -> None:
+        """Send what the power monitor samples as events (power_watch.py); nothing is programmed."""
         ...
 
     def profiler(self) -> AbstractContextManager[Profiler]:

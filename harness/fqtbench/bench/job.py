@@ -167,6 +167,18 @@ class ExamineJob(_Job):
     program: bool = False
 
 
+class PowerJob(_Job):
+    """Show what the power monitor samples for `seconds`; then, with `wiring`, try whether the trigger pin is wired.
+
+    `trace`: the file that all samples go to.
+    """
+
+    kind: Literal["power"] = "power"
+    seconds: Annotated[float, Field(gt=0, le=86_400)]
+    wiring: bool = True
+    trace: Path | None = None
+
+
 class RestoreJob(_Job):
     """Take one rung of the ladder, so that the next job may find a board that works."""
 
@@ -174,7 +186,7 @@ class RestoreJob(_Job):
     rung: Rung
 
 
-AnyJob = TrainJob | ProfileJob | FlashJob | ResetJob | RecoverJob | ExamineJob | RestoreJob
+AnyJob = TrainJob | ProfileJob | FlashJob | ResetJob | RecoverJob | ExamineJob | PowerJob | RestoreJob
 JOBS: TypeAdapter[AnyJob] = TypeAdapter(Annotated[AnyJob, Field(discriminator="kind")])
 
 

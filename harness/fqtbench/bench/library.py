@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from fqtbench.bench.access import Emit, Event
-from fqtbench.bench.job import Charge, ExamineJob, TrainJob
+from fqtbench.bench.job import Charge, ExamineJob, PowerJob, TrainJob
 from fqtbench.bench.profiler import Profiler
 from fqtbench.bench.recovery import Rung
 from fqtbench.errors import UsageError
@@ -47,6 +47,10 @@ class LibraryAccess:
 
     def monitor(self) -> None:
         """Return None: the computer's power says nothing of a chip's."""
+
+    def watch_power(self, job: PowerJob) -> None:
+        """Refuse: there is nothing to weigh."""
+        raise UsageError(f"board {self._board}: it has no power monitor")
 
     def profiler(self) -> AbstractContextManager[Profiler]:
         """Refuse: a computer's cycles say nothing of a chip's."""

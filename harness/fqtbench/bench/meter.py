@@ -92,7 +92,10 @@ class Meter:
             excerpt = self._monitor.excerpt()
             if excerpt is not None:
                 self._emit(
-                    {"event": "power_trace", "parquet": base64.b64encode(to_parquet(excerpt)).decode()}
+                    {
+                        "event": "power_trace",
+                        "parquet": base64.b64encode(to_parquet(excerpt, "first training steps")).decode(),
+                    }
                 )
 
     def _send(

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from fqtbench.bench.access import Emit, Event
-from fqtbench.bench.job import Charge, ExamineJob, TrainJob
+from fqtbench.bench.job import Charge, ExamineJob, PowerJob, TrainJob
 from fqtbench.bench.launch import Addresses, Attachment
 from fqtbench.bench.lock import ProbeLock
 from fqtbench.bench.place import Place
 from fqtbench.bench.ports import find_port
 from fqtbench.bench.power_cycle import PowerCycleCommand
+from fqtbench.bench.power_watch import watch_power
 from fqtbench.bench.profiler import Profiler, open_profiler
 from fqtbench.bench.recovery import Rung
 from fqtbench.errors import (
@@ -180,6 +181,10 @@ class WiredAccess:
         """Open the monitor at the board's address."""
         supply = self._model.supply
         return None if supply is None else open_monitor(self._addresses().power, supply)
+
+    def watch_power(self, job: PowerJob) -> None:
+        """Look at the monitor; the chip goes on with what it does."""
+        watch_power(self.monitor(), job, self._model, self._line, self._emit)
 
     def profiler(self) -> AbstractContextManager[Profiler]:
         """Open the profiler at the board's address."""

@@ -24,6 +24,7 @@ from fqtbench.bench.job import (
     Charge,
     ExamineJob,
     FlashJob,
+    PowerJob,
     ProfileJob,
     RecoverJob,
     ResetJob,
@@ -69,6 +70,8 @@ class Worker:
                     self.access.recover()
                 case ExamineJob():
                     self.access.examine(job)
+                case PowerJob():
+                    self.access.watch_power(job)
                 case RestoreJob():
                     self.access.restore(job.rung)
         except Exception as error:

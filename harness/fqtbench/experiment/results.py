@@ -12,7 +12,7 @@ from fqtbench.experiment.metrics import BY_NAME, MetricValue
 from fqtbench.experiment.record import EPOCHS, EVALUATIONS, RESULT, STEPS, TRACE
 from fqtbench.experiment.store import JOURNAL
 from fqtbench.power.excerpt import Excerpt
-from fqtbench.power.recorded import from_parquet
+from fqtbench.power.recorded import read_excerpt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class RunResult:
     def trace(self) -> Excerpt | None:
         """Return the samples of its first steps, if they were kept; ResultError if the file can't be read."""
         path = self.folder / TRACE
-        return from_parquet(path.read_bytes(), str(path)) if path.is_file() else None
+        return read_excerpt(path) if path.is_file() else None
 
     @property
     def clock_hz(self) -> int:

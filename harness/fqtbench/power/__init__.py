@@ -3,7 +3,7 @@
 from fqtbench.power.account import Account, Windows
 from fqtbench.power.excerpt import Excerpt
 from fqtbench.power.kinds import known_kinds, load_kind, open_monitor, switches_supply
-from fqtbench.power.monitor import Calibrated, Excerpting, Measuring, Monitor, State, SupplySwitch
+from fqtbench.power.monitor import Calibrated, Excerpting, Measuring, Monitor, Sampling, State, SupplySwitch
 
 __all__ = [
     "Account",
@@ -12,6 +12,7 @@ __all__ = [
     "Excerpting",
     "Measuring",
     "Monitor",
+    "Sampling",
     "State",
     "SupplySwitch",
     "Windows",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fqtbench.board import Origin
 from fqtbench.power.account import Account, Windows
 from fqtbench.power.excerpt import Excerpt
+from fqtbench.power.instrument import Instrument
 
 State = Literal["active", "idle"]
 
@@ -91,4 +92,19 @@ class Excerpting(Protocol):
 
     def excerpt(self) -> Excerpt | None:
         """Return them; None if there was no window."""
+        ...
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """What a monitor is besides if somebody may look at its samples, while it is not recording."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """The instrument, open."""
+        ...
+
+    @property
+    def trigger(self) -> int:
+        """Number of its digital input that the board's trigger pin is wired to."""
         ...

@@ -143,8 +143,8 @@ def _account(account: dict[str, Any] | None) -> dict[str, str]:
     return {
         "power samples": f"{account['n_samples']} in {account['n_windows']} windows and between them, "
         f"{account['n_lost']} lost, {account['n_range_switches']} at a change of range{idle}",
-        "power clock": f"{account['drift_ppm']:+.1f} ppm against the board's, then {account['residual_s'] * 1e6:.2g} µs "
-        f"RMS; edges ±{100 * account['edge_uncertainty_rel']:.2g}% of a window's energy",
+        "power clock": f"{account['drift_ppm']:+.1f} ppm against the board's, then "
+        f"{account['residual_s'] * 1e6:.2g} µs RMS; edges ±{100 * account['edge_uncertainty_rel']:.2g}% of a window's energy",
     }
 
 
