@@ -35,7 +35,9 @@ def record(run: Run, monitor: Monitor, folder: Path) -> dict[str, bytes]:
     image.write_bytes(run.compiled.image)
     recorder = Recorder(run, "board")
     device = ReferenceDevice(run.compiled.image)
-    recorder.add({"event": "attached", "probe": "p", "serial": "s", "cycles": "measured", "timing_model_id": None})
+    recorder.add(
+        {"event": "attached", "probe": "p", "serial": "s", "cycles": "measured", "timing_model_id": None}
+    )
     recorder.add({"event": "hello", "device_id": 0})
     job = run.job(image)
     Execution(job, job.dataset.load(), run.model, device, monitor, recorder.add).run()

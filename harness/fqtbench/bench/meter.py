@@ -13,6 +13,7 @@ from fqtbench.board import Origin
 from fqtbench.errors import MonitorError
 from fqtbench.power import Excerpting, Measuring, Monitor
 from fqtbench.power.recorded import to_parquet
+from fqtbench.quantity import finite
 from fqtbench.wire import Evaluated, Step
 
 PHASES: Final = ("forward", "backward", "update")
@@ -87,7 +88,7 @@ class Meter:
     def end(self) -> None:
         """Send the instrument's account, and the trace of the first windows, if there are such."""
         if isinstance(self._monitor, Measuring):
-            self._emit({"event": "energy_account", **asdict(self._monitor.account())})
+            self._emit({"event": "energy_account", **finite(asdict(self._monitor.account()))})
         if isinstance(self._monitor, Excerpting):
             excerpt = self._monitor.excerpt()
             if excerpt is not None:
@@ -106,13 +107,9 @@ class Meter:
             rows = slice(begin, begin + _ROWS_PER_EVENT)
             columns: dict[str, list[Any]] = {}
             for i, phase in enumerate(phases):
-                columns[f"energy_{phase}_j"] = _nullable(energies[rows, i])
-                columns[f"energy_{phase}_uncertainty_j"] = _nullable(uncertainties[rows, i])
+                columns[f"energy_{phase}_j"] = finite(energies[rows, i].tolist())
+                columns[f"energy_{phase}_uncertainty_j"] = finite(uncertainties[rows, i].tolist())
             self._emit({"event": event, "epoch": epoch, "columns": columns})
-
-
-def _nullable(values: Energies) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124  (NaN is no JSON)
 
 
 def _marked(steps: Iterable[Step]) -> NDArray[np.bool_]:

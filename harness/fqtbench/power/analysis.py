@@ -18,7 +18,8 @@ class Analysis:
     """What a trace says.
 
     `windows`: (n,) of `windows.WINDOW`, those usable and those not; `idle_w`: mean power between them in W, None
-    without such time. `mean_a`, in A, over all samples that have a value. `counts`: samples that have each `Flag`, by its name.
+    without such time. `mean_a`, in A, over all samples that have a value. `counts`: samples that have each `Flag`, by
+    its name.
     """
 
     name: str

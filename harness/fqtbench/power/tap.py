@@ -24,8 +24,8 @@ class Sight:
     """What was seen since the last one was taken.
 
     `mean_a`, `min_a`, `max_a`, `mean_w`: of the usable samples; None without any. `levels`: of each digital input,
-    "low", "high" or "both". `n_lost`, `n_unusable`: of the samples. `n_windows`: in all since the start; `last_j`: energies of
-    the last of them.
+    "low", "high" or "both". `n_lost`, `n_unusable`: of the samples. `n_windows`: in all since the start; `last_j`:
+    energies of the last of them.
     """
 
     n_samples: int

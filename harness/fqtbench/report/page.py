@@ -137,14 +137,15 @@ def _instruments(d: dict[str, Any]) -> dict[str, str]:
 
 def _account(account: dict[str, Any] | None) -> dict[str, str]:
     """Return what became of an instrument's samples, where there was one."""
-    if account is None:
+    if account is None or None in (account["drift_ppm"], account["edge_uncertainty_rel"]):
         return {}
     idle = "" if account["idle_w"] is None else f"; {account['idle_w'] * 1e3:.4g} mW between the windows"
     return {
         "power samples": f"{account['n_samples']} in {account['n_windows']} windows and between them, "
         f"{account['n_lost']} lost, {account['n_range_switches']} at a change of range{idle}",
         "power clock": f"{account['drift_ppm']:+.1f} ppm against the board's, then "
-        f"{account['residual_s'] * 1e6:.2g} µs RMS; edges ±{100 * account['edge_uncertainty_rel']:.2g}% of a window's energy",
+        f"{account['residual_s'] * 1e6:.2g} µs RMS; edges ±{100 * account['edge_uncertainty_rel']:.2g}% of a window's "
+        "energy",
     }
 
 
