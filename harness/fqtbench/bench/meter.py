@@ -12,7 +12,6 @@ from fqtbench.bench.access import Emit, Event
 from fqtbench.board import Origin
 from fqtbench.errors import MonitorError
 from fqtbench.power import Excerpting, Measuring, Monitor
-from fqtbench.power.recorded import to_parquet
 from fqtbench.quantity import finite
 from fqtbench.wire import Evaluated, Step
 
@@ -90,6 +89,8 @@ class Meter:
         if isinstance(self._monitor, Measuring):
             self._emit({"event": "energy_account", **finite(asdict(self._monitor.account()))})
         if isinstance(self._monitor, Excerpting):
+            from fqtbench.power.recorded import to_parquet  # noqa: PLC0415  (Arrow, which few workers need)
+
             excerpt = self._monitor.excerpt()
             if excerpt is not None:
                 self._emit(

@@ -13,7 +13,6 @@ from fqtbench.errors import DeviceError, LinkError, UsageError
 from fqtbench.power import Monitor, Sampling
 from fqtbench.power.modelled import ModelledMonitor
 from fqtbench.power.tap import Tap
-from fqtbench.power.trace import TraceWriter
 from fqtbench.wire import Device, SerialLine
 
 _LOOK_S: Final = 0.25
@@ -45,7 +44,8 @@ def watch_power(
         stack.callback(instrument.close)
         writer = None
         if job.trace is not None:
-            # its content has the voltage of all samples, unless the instrument measures it along
+            from fqtbench.power.trace import TraceWriter  # noqa: PLC0415  (Arrow, which few workers need)
+
             writer = TraceWriter(job.trace, instrument.name, instrument.rate_hz, instrument.volts)
             stack.push(writer)
         tap = Tap(instrument, monitor.trigger, writer)

@@ -12,7 +12,6 @@ from fqtbench.experiment.metrics import BY_NAME, MetricValue
 from fqtbench.experiment.record import EPOCHS, EVALUATIONS, RESULT, STEPS, TRACE
 from fqtbench.experiment.store import JOURNAL
 from fqtbench.power.excerpt import Excerpt
-from fqtbench.power.recorded import read_excerpt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +49,8 @@ class RunResult:
 
     def trace(self) -> Excerpt | None:
         """Return the samples of its first steps, if they were kept; ResultError if the file can't be read."""
+        from fqtbench.power.recorded import read_excerpt  # noqa: PLC0415  (Arrow, as in `read_table`)
+
         path = self.folder / TRACE
         return read_excerpt(path) if path.is_file() else None
 

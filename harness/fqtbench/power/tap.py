@@ -4,15 +4,17 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fqtbench.errors import FqtbenchError, MonitorError, UsageError
 from fqtbench.power.instrument import UNUSABLE, Chunk, Flag, Instrument
-from fqtbench.power.trace import TraceWriter
 from fqtbench.power.windows import WindowCutter
+
+if TYPE_CHECKING:
+    from fqtbench.power.trace import TraceWriter
 
 _READ_S: Final = 0.1
 _DRAIN_S: Final = 10.0
@@ -81,7 +83,7 @@ class Tap:
     Raises (every method): MonitorError, also that which stopped the thread; UsageError if `trace` can't be written.
     """
 
-    def __init__(self, instrument: Instrument, trigger: int, trace: TraceWriter | None = None) -> None:
+    def __init__(self, instrument: Instrument, trigger: int, trace: "TraceWriter | None" = None) -> None:
         self._instrument, self._trace = instrument, trace
         self._cutter = WindowCutter(instrument.rate_hz, instrument.volts, trigger)
         self._lock = threading.Lock()
