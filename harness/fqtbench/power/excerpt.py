@@ -45,39 +45,23 @@ class ExcerptKeeper:
         """Take the next samples."""
         if self.full or not len(chunk):
             return
+        if not self._begun:
+            chunk = _joined([*self._kept, chunk])
+            self._kept, self._n_kept = [], 0
         high = (chunk.digital & self._bit) != 0
         if not self._begun:
             self._begun = bool(high.any())
-            if not self._begun:
-                self._keep_margin(chunk)
-                return
-            first = max(int(high.argmax()) - MARGIN_SAMPLES, 0)
-            if first:
-                self._kept, self._n_kept = [], 0
+            rise = int(high.argmax()) if self._begun else len(chunk)
+            first = max(rise - MARGIN_SAMPLES, 0)
             chunk, high = _part(chunk, first, len(chunk)), high[first:]
-        self._keep(_part(chunk, 0, self._end_of(high)))
+        self._keep(_part(chunk, 0, self._end_of(high)) if self._begun else chunk)
 
     def excerpt(self, rate_hz: float, volts: float) -> Excerpt | None:
         """Return what was kept; None if no window has begun."""
         if not self._begun:
             return None
-        kept = self._kept
-        return Excerpt(
-            rate_hz,
-            volts,
-            np.concatenate([chunk.current_a for chunk in kept]),
-            np.concatenate([chunk.digital for chunk in kept]),
-            np.concatenate([chunk.flags for chunk in kept]),
-        )
-
-    def _keep_margin(self, chunk: Chunk) -> None:
-        self._keep(_part(chunk, max(len(chunk) - MARGIN_SAMPLES, 0), len(chunk)))
-        while self._n_kept - len(self._kept[0]) >= MARGIN_SAMPLES:
-            self._n_kept -= len(self._kept.pop(0))
-        spare = self._n_kept - MARGIN_SAMPLES
-        if spare > 0:
-            self._kept[0] = _part(self._kept[0], spare, len(self._kept[0]))
-            self._n_kept -= spare
+        kept = _joined(self._kept)
+        return Excerpt(rate_hz, volts, kept.current_a, kept.digital, kept.flags)
 
     def _end_of(self, high: NDArray[np.bool_]) -> int:
         """Return how many of the samples to keep, having counted the windows that end among them."""
@@ -95,6 +79,16 @@ class ExcerptKeeper:
     def _keep(self, chunk: Chunk) -> None:
         self._kept.append(chunk)
         self._n_kept += len(chunk)
+
+
+def _joined(chunks: list[Chunk]) -> Chunk:
+    """Return chunks in a row as one."""
+    return Chunk(
+        chunks[0].first,
+        np.concatenate([chunk.current_a for chunk in chunks]),
+        np.concatenate([chunk.digital for chunk in chunks]),
+        np.concatenate([chunk.flags for chunk in chunks]),
+    )
 
 
 def _part(chunk: Chunk, begin: int, end: int) -> Chunk:

@@ -47,7 +47,8 @@ class MeasuredMonitor:
         traces: Path | None = None,
     ) -> None:
         self.instrument: Final = instrument
-        self._supply, self._trigger, self._origin, self._traces = supply, trigger, origin, traces
+        self.trigger: Final = trigger
+        self._supply, self._origin, self._traces = supply, origin, traces
         self._recorder: Recorder | None = None
         self._failure: Exception | None = None
         self._fresh, self._totals = Fresh(), Totals()
@@ -74,7 +75,7 @@ class MeasuredMonitor:
         """Begin a record."""
         self._raise_failure()
         self._cutter = WindowCutter(
-            self.instrument.rate_hz, self.instrument.volts, self._trigger, TRIGGER_GAP_S
+            self.instrument.rate_hz, self.instrument.volts, self.trigger, TRIGGER_GAP_S
         )
         self._n_records += 1
         self._trace = self._new_trace()
@@ -114,7 +115,7 @@ class MeasuredMonitor:
         fresh, self._fresh = self._fresh, Fresh()
         table = fresh.windows()
         name, rate_hz = self.instrument.name, self.instrument.rate_hz
-        fit = judge(Record(name, self._trigger, rate_hz, table, fresh.n_lost), durations_s.ravel())
+        fit = judge(Record(name, self.trigger, rate_hz, table, fresh.n_lost), durations_s.ravel())
         if fit is not None:
             self._totals.add(table, durations_s.ravel(), fit)
         shape = durations_s.shape
