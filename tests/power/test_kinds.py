@@ -1,13 +1,18 @@
 """Promise: an installed package adds a kind of power monitor, and a broken one harms nobody but who asks for it."""
 
+import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from fqtbench.board import load_models
-from fqtbench.errors import BoardError, UsageError
-from fqtbench.power import known_kinds, load_kind, open_monitor, switches_supply
+from fqtbench.errors import BoardError, MonitorError, UsageError
+from fqtbench.power import SupplySwitch, kinds, known_kinds, load_kind, open_monitor, switches_supply
+from fqtbench.power.built_in import INSTRUMENTS, InstrumentKind, parse_instrument_url
+from fqtbench.power.measured import SupplyingMonitor
 from tests.monitors import install
 
 SUPPLY = load_models()["nrf52840"].supply
@@ -79,3 +84,87 @@ def test_an_unknown_kind_is_told_with_those_there_are(site: Path) -> None:
 def test_the_model_is_nobodys_to_replace(site: Path) -> None:
     install(site, "meter_ten", "modelled", PLAIN)
     assert open_monitor("modelled:", SUPPLY).origin == "modelled"
+
+
+def test_the_built_in_instruments_that_can_switch_a_supply_are_known_without_opening_them() -> None:
+    assert {"ppk2", "lpm01a", "otii", "joulescope"} <= set(known_kinds())
+    assert [switches_supply(f"{kind}:") for kind in ("ppk2", "lpm01a")] == [True, True]
+    assert InstrumentKind("otii", feeds=True).monitor is SupplyingMonitor
+    assert not issubclass(INSTRUMENTS["joulescope"].monitor, SupplySwitch)
+
+
+def driver(monkeypatch: pytest.MonkeyPatch, code: str) -> InstrumentKind:
+    """Return a kind of instrument whose module has such code."""
+    module = ModuleType("fqtbench.power.dummy")
+    exec(code, module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return InstrumentKind("dummy", feeds=True)
+
+
+def test_an_instrument_gets_its_address_and_its_monitor_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SUPPLY is not None
+    kind = driver(
+        monkeypatch,
+        "from tests.power.instruments import Memory\n"
+        "def open_instrument(address, supply):\n"
+        "    return Memory([], name=address, volts=supply.volts)\n",
+    )
+    monitor = kind("dummy:/dev/ttyACM0?trigger=3&origin=modelled", SUPPLY)
+    assert (monitor.instrument.name, monitor.origin) == ("/dev/ttyACM0", "modelled")
+    assert kind("dummy:C0FFEE", SUPPLY).origin == "measured"
+
+
+def test_an_instrument_whose_monitor_refuses_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SUPPLY is not None
+    kind = driver(
+        monkeypatch,
+        "from tests.power.instruments import Memory\n"
+        "opened = []\n"
+        "def open_instrument(address, supply):\n"
+        "    opened.append(Memory([], volts=9.0))\n"
+        "    return opened[0]\n",
+    )
+    with pytest.raises(MonitorError, match="it is set to 9 V"):
+        kind("dummy:1", SUPPLY)
+    assert sys.modules["fqtbench.power.dummy"].opened[0].course == ["close"]
+
+
+def test_a_missing_library_is_told_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SUPPLY is not None
+    absent = InstrumentKind("otii", feeds=True, needs="no_such_library")
+    monkeypatch.setitem(kinds._BUILT_IN, "otii", absent)
+    told = (
+        "power monitor otii:1: the package no_such_library is not installed; "
+        "install it with `pip install 'fqtbench[otii]'`"
+    )
+    with pytest.raises(MonitorError) as caught:
+        load_kind("otii:1")
+    assert str(caught.value) == told
+    assert not switches_supply("otii:1")
+    lacking = driver(monkeypatch, "def open_instrument(address, supply):\n    import no_such_part\n")
+    with pytest.raises(
+        MonitorError, match=r"dummy:1: its driver can't be loaded \(No module named 'no_such_part'"
+    ):
+        lacking("dummy:1", SUPPLY)
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("trigger=8", "trigger=8 is no digital input; they are 0 to 7"),
+        ("trigger=", "trigger= is no digital input"),
+        ("triger=1", "unknown key triger; did you mean trigger"),
+        ("trigger=1&trigger=1", "a key is there twice"),
+        ("origin=published", "origin=published is neither measured nor modelled"),
+        ("trigger", "write what is behind `?` as trigger=N"),
+        ("&".join("trigger=1" for _ in range(99)), "write what is behind `?` as trigger=N"),
+    ],
+)
+def test_a_query_that_means_nothing_is_told(query: str, why: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(why)):
+        parse_instrument_url(f"ppk2:1?{query}")
+
+
+def test_an_address_may_have_colons() -> None:
+    where = parse_instrument_url("otii:127.0.0.1:1905?trigger=1")
+    assert (where.kind, where.address, where.trigger) == ("otii", "127.0.0.1:1905", 1)

@@ -13,13 +13,14 @@ from fqtbench.bench.job import PowerJob
 from fqtbench.bench.power_watch import EVALUATIONS, judge, watch_power
 from fqtbench.board import load_models
 from fqtbench.errors import LinkError, MonitorError, UsageError
-from fqtbench.power import trace
+from fqtbench.power import Excerpting, Measuring, Sampling, trace
 from fqtbench.power.excerpt import Excerpt
 from fqtbench.power.instrument import Flag
+from fqtbench.power.measured import MeasuredMonitor
 from fqtbench.power.tap import Tap
 from tests.power import recorded_run
-from tests.power.instruments import PlayedInstrument, quiet
 from tests.power.measuring import excerpt_of
+from tests.power.played import PlayedInstrument, quiet
 
 MODEL = load_models()["nrf52840"]
 
@@ -101,6 +102,15 @@ def test_a_silent_line_leaves_the_wire_untried(monkeypatch: pytest.MonkeyPatch) 
 
     seen, _, _ = watch(monkeypatch, Silent, PowerJob(seconds=0.3), quiet(100))
     assert seen["wiring"]["verdict"] == "untried"
+
+
+def test_the_monitor_of_every_instrument_can_be_looked_at_and_measures() -> None:
+    assert MODEL.supply is not None
+    monitor = MeasuredMonitor(PlayedInstrument(quiet(10)), MODEL.supply, trigger=2)
+    assert isinstance(monitor, Sampling)
+    assert isinstance(monitor, Measuring)
+    assert isinstance(monitor, Excerpting)
+    assert monitor.trigger == 2
 
 
 def test_every_sample_is_seen_once_and_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from fqtbench.errors import (
     UsageError,
     WrongDeviceError,
 )
-from fqtbench.power import Calibrated, Monitor, SupplySwitch, open_monitor
+from fqtbench.power import Calibrated, Monitor, SupplySwitch, closing, open_monitor
 from fqtbench.probe import Probe, Segment, elf_segments
 from fqtbench.wire import Device, Hello, SerialLine, open_line
 
@@ -115,13 +115,14 @@ class WiredAccess:
     def _power_cycle(self) -> None:
         """By the monitor, if the supply goes through it, or by the board's own command."""
         monitor = self.monitor()
-        if isinstance(monitor, SupplySwitch):
-            monitor.power_cycle()
-        elif self._instance.power_cycle is not None:
-            self._switching = PowerCycleCommand(self._instance.power_cycle, self._instance.name)
-            self._switching.run()
-        else:
-            raise UsageError(f"board {self._instance.name}: nothing is there that could cycle its power")
+        with closing(monitor):
+            if isinstance(monitor, SupplySwitch):
+                monitor.power_cycle()
+            elif self._instance.power_cycle is not None:
+                self._switching = PowerCycleCommand(self._instance.power_cycle, self._instance.name)
+                self._switching.run()
+            else:
+                raise UsageError(f"board {self._instance.name}: nothing is there that could cycle its power")
 
     def examine(self, job: ExamineJob) -> None:
         """Open the monitor; connect, compare the firmware, reset; then see who answers on the line.
@@ -156,8 +157,9 @@ class WiredAccess:
             monitor = self.monitor()
             if monitor is None:
                 return
-            fault = monitor.calibration_fault() if isinstance(monitor, Calibrated) else None
-            monitor.stop()
+            with closing(monitor):
+                fault = monitor.calibration_fault() if isinstance(monitor, Calibrated) else None
+                monitor.stop()
         except (BoardError, UsageError) as error:
             self._tried("monitor", error)
             return
@@ -184,7 +186,9 @@ class WiredAccess:
 
     def watch_power(self, job: PowerJob) -> None:
         """Look at the monitor; the chip goes on with what it does."""
-        watch_power(self.monitor(), job, self._model, self._line, self._emit)
+        monitor = self.monitor()
+        with closing(monitor):
+            watch_power(monitor, job, self._model, self._line, self._emit)
 
     def profiler(self) -> AbstractContextManager[Profiler]:
         """Open the profiler at the board's address."""

@@ -33,6 +33,7 @@ from fqtbench.bench.job import (
 )
 from fqtbench.bench.profiling import profile_steps
 from fqtbench.errors import BoardError, FqtbenchError, UsageError
+from fqtbench.power import closing
 
 _ORPHANED: Final = 4  # exit code, read by nobody
 _ORPHAN_PATIENCE_S: Final = 0.4  # less than the pool's, which kills us after a second
@@ -87,7 +88,7 @@ class Worker:
                 f"was planned with ({str(job.samples_sha256)[:12]}); fetch them anew, on both sides"
             )
         monitor = self.access.monitor()
-        with self.access.session(job) as device:
+        with closing(monitor), self.access.session(job) as device:
             Execution(job, dataset, self._model, device, monitor, self.emit).run()
             self.emit(
                 {

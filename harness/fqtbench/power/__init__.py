@@ -3,11 +3,22 @@
 from fqtbench.power.account import Account, Windows
 from fqtbench.power.excerpt import Excerpt
 from fqtbench.power.kinds import known_kinds, load_kind, open_monitor, switches_supply
-from fqtbench.power.monitor import Calibrated, Excerpting, Measuring, Monitor, Sampling, State, SupplySwitch
+from fqtbench.power.monitor import (
+    Calibrated,
+    Closable,
+    Excerpting,
+    Measuring,
+    Monitor,
+    Sampling,
+    State,
+    SupplySwitch,
+    closing,
+)
 
 __all__ = [
     "Account",
     "Calibrated",
+    "Closable",
     "Excerpt",
     "Excerpting",
     "Measuring",
@@ -16,6 +27,7 @@ __all__ = [
     "State",
     "SupplySwitch",
     "Windows",
+    "closing",
     "known_kinds",
     "load_kind",
     "open_monitor",

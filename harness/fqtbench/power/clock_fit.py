@@ -4,9 +4,9 @@ The board says how many cycles of its nominal clock each window took; the instru
 duration and m the other, both in s, the fit is m = (1 + drift)·d, through the origin: a window without length has none
 by either clock. Drift is the relative difference of the two clocks, crystals' mostly; nothing tells which one is off.
 
-The number of samples is that of the sampling instants in the window. It is off by the fractions at both ends: on average
-by nothing, with a standard deviation of T·√(1/6) where these are independent and uniform (T the sample period). So the
-drift has the standard error T·√(1/6) ÷ √(Σd²): short windows hardly tell it.
+The number of samples is that of the sampling instants in the window. It is off by the fractions at both ends: on
+average by nothing, with a standard deviation of T·√(1/6) where these are independent and uniform (T the sample period).
+So the drift has the standard error T·√(1/6) ÷ √(Σd²): short windows hardly tell it.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class ClockFit:
 
     `drift_ppm`, and its standard error: by how much a time is longer by the instrument's clock. `offset_s`: what the
     instrument's clock shows at the board's 0; None where the board doesn't say when its windows began. `rms_s`,
-    `max_s`: what the windows that fit are still off by. `misfits`: numbers of those that don't, which had no part in it.
+    `max_s`: what the windows that fit are still off by. `misfits`: numbers of the others, which had no part in it.
     """
 
     drift_ppm: float

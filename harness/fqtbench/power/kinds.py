@@ -1,4 +1,4 @@
-"""Which kinds of power monitors there are: the built-in one, and those that installed packages register.
+"""Which kinds of power monitors there are: the built-in ones, and those that installed packages register.
 
 A package registers a kind by an entry point of the group `GROUP` (docs/power.md). Only a board that uses the kind loads
 it, so that a broken package is a failure of that board's alone.
@@ -10,6 +10,7 @@ from typing import Final
 
 from fqtbench.board import Supply
 from fqtbench.errors import BoardError, UsageError
+from fqtbench.power.built_in import INSTRUMENTS, InstrumentKind
 from fqtbench.power.modelled import ModelledMonitor
 from fqtbench.power.monitor import Monitor, SupplySwitch
 from fqtbench.schema import nearest
@@ -17,7 +18,7 @@ from fqtbench.schema import nearest
 GROUP: Final = "fqtbench.power"
 Opener = Callable[[str, Supply], Monitor]
 """A class, or a function, that opens the monitor at a URL, ``<kind>:<address>``, for a board with this supply."""
-_BUILT_IN: Final[dict[str, Opener]] = {"modelled": lambda url, supply: ModelledMonitor(supply)}
+_BUILT_IN: Final[dict[str, Opener]] = {"modelled": lambda url, supply: ModelledMonitor(supply), **INSTRUMENTS}
 
 
 def known_kinds() -> list[str]:
@@ -29,11 +30,14 @@ def load_kind(url: str) -> Opener:
     """Return what opens a monitor at `url`.
 
     Raises UsageError if its kind is unknown; BoardError, which names the package, if two register it or if what is
-    registered can't be used.
+    registered can't be used; MonitorError, which names the extra, if an instrument's library is not installed.
     """
     kind = url.partition(":")[0]
     if kind in _BUILT_IN:
-        return _BUILT_IN[kind]
+        opener = _BUILT_IN[kind]
+        if isinstance(opener, InstrumentKind):
+            opener.check(url)
+        return opener
     found = list(entry_points(group=GROUP, name=kind))
     if not found:
         raise UsageError(f"power monitor {url}: unknown kind {kind}{nearest(kind, known_kinds())}")
@@ -57,7 +61,8 @@ def switches_supply(url: str) -> bool:
         opener = load_kind(url)
     except (BoardError, UsageError):
         return False
-    return isinstance(opener, type) and issubclass(opener, SupplySwitch)
+    made = opener.monitor if isinstance(opener, InstrumentKind) else opener
+    return isinstance(made, type) and issubclass(made, SupplySwitch)
 
 
 def _load(url: str, found: EntryPoint) -> Opener:

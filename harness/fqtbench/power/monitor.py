@@ -1,5 +1,7 @@
 """What the bench wants from a power monitor."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -108,3 +110,22 @@ class Sampling(Protocol):
     def trigger(self) -> int:
         """Number of its digital input that the board's trigger pin is wired to."""
         ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """What a monitor is besides if it holds an instrument that its next opening would find busy."""
+
+    def close(self) -> None:
+        """Let go of it, whatever state it is in; nothing is raised."""
+        ...
+
+
+@contextmanager
+def closing(monitor: Monitor | None) -> Iterator[None]:
+    """Close a monitor that can be closed, in the end."""
+    try:
+        yield
+    finally:
+        if isinstance(monitor, Closable):
+            monitor.close()
