@@ -70,6 +70,11 @@ class PtyLine:
         """Return the master's descriptor while bytes wait."""
         return [self._master] if self._pending else []
 
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits to be sent."""
+        return len(self._pending)
+
     def poll(self) -> bytes:
         """Return what the host has written; also sends what it had no room for."""
         self._flush()
