@@ -58,7 +58,7 @@ class Lpm01a:
             self._port = serial.Serial(path, BAUD, timeout=_POLL_S, write_timeout=_REPLY_S, exclusive=True)
         except (serial.SerialException, ValueError, OSError) as error:
             raise MonitorError(
-                f"{self.name} can't be opened: {error}; is it plugged in, is this its port, and is no one else using it?"
+                f"{self.name} can't be opened: {error}; is it plugged in, is this its port, and not in use?"
             ) from error
         try:
             self._set_up()

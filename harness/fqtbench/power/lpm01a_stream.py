@@ -1,9 +1,9 @@
 """The binary stream of ST's Power Shield X-NUCLEO-LPM01A, decoded and checked.
 
 Format ``bin_hexa`` (UM2269 Rev 6, 4.4.2). A sample is two bytes, big-endian: 4 bits e, 12 bits m, of the current
-``m · 16^-e`` A, with e from 0 to 14. So the first byte of a sample is below 0xF0, and whole samples never have two bytes in
-a row of 0xF0 or more. Such a pair, ``F0 F1`` to ``F0 FE``, begins metadata, which end with ``FF FF``. Where a torn sample looks
-like the begin of metadata, that end is missing.
+``m · 16^-e`` A, with e from 0 to 14. So the first byte of a sample is below 0xF0, and whole samples never have two
+bytes in a row of 0xF0 or more. Such a pair, ``F0 F1`` to ``F0 FE``, begins metadata, which end with ``FF FF``. Where a
+torn sample looks like the begin of metadata, that end is missing.
 
 Samples carry no numbers, but a time stamp in ms stands before the first sample and behind every 1000th. So samples
 are counted in blocks from stamp to stamp. A block with another number than its stamps' difference says is lost whole,
