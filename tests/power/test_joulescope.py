@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fqtbench.board import Supply
 from fqtbench.errors import MonitorError
@@ -56,11 +57,12 @@ class StandIn:
 
     def send(self, first: int, n: int) -> None:
         """Publish blocks of all three streams; their memory is used again at once, as the library does."""
-        for stream, data in [
-            ("s/i", np.full(n, 2e-3, dtype=np.float32)),
-            ("s/v", np.full(n, 3.1, dtype=np.float32)),
-            ("s/gpi/0", np.packbits(np.arange(n * 10) // 10 % 2, bitorder="little")),
-        ]:
+        blocks: dict[str, NDArray[Any]] = {
+            "s/i": np.full(n, 2e-3, dtype=np.float32),
+            "s/v": np.full(n, 3.1, dtype=np.float32),
+            "s/gpi/0": np.packbits(np.arange(n * 10) // 10 % 2, bitorder="little"),
+        }
+        for stream, data in blocks.items():
             step = 1 if stream == "s/gpi/0" else 10
             topic = f"{PATH}/{stream}/!data"
             value = {

@@ -37,7 +37,7 @@ def blocks(
     cuts: list[int], origin: int = 0, wrap: int = 1 << 64, lost: str = ""
 ) -> list[tuple[str, dict[str, object]]]:
     """Return all blocks, cut at these samples, without the second one of the stream `lost`."""
-    edges = [0, *sorted({cut // 2 * 2 for cut in cuts}), N]  # of whole bytes of the input
+    edges = [0, *sorted(set(cuts)), N]  # of half bytes of the input, too
     sent = []
     for number, (begin, end) in enumerate(itertools.pairwise(edges)):
         first = origin + begin * STEP

@@ -25,7 +25,9 @@ def profile(numbers: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np
 
 def opened(instrument: EmulatedLpm01a) -> Lpm01a:
     """Return the driver on its port."""
-    return open_instrument(instrument.url.removeprefix("lpm01a:"), SUPPLY)
+    driver = open_instrument(instrument.url.removeprefix("lpm01a:"), SUPPLY)
+    assert isinstance(driver, Lpm01a)
+    return driver
 
 
 def record(driver: Lpm01a, samples: int) -> list[Chunk]:
@@ -137,3 +139,14 @@ def test_an_instrument_that_is_unplugged_is_gone() -> None:
         while driver.read(1):
             pass
     driver.close()
+
+
+@pytest.mark.timeout(60)
+def test_the_supply_is_not_switched_while_it_records(whole: Lpm01a) -> None:
+    whole.start()
+    with pytest.raises(MonitorError, match="takes no `pwr off` while it records; stop it first"):
+        whole.supply(False)
+    whole.stop()
+    while whole.read(10):
+        pass
+    whole.supply(False)

@@ -40,7 +40,9 @@ def record(driver: Otii, samples: int) -> list[Chunk]:
 
 def opened(instrument: EmulatedOtii, name: str = "") -> Otii:
     """Return the driver at its address."""
-    return open_instrument(instrument.url.removeprefix("otii:") + name, SUPPLY)
+    driver = open_instrument(instrument.url.removeprefix("otii:") + name, SUPPLY)
+    assert isinstance(driver, Otii)
+    return driver
 
 
 @pytest.fixture(params=["Arc", "Ace"])

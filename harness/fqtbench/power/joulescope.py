@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from fqtbench.board import Origin, Supply
+from fqtbench.board import Supply
 from fqtbench.errors import MonitorError
-from fqtbench.power.instrument import Chunk
+from fqtbench.power.instrument import Chunk, Instrument
 from fqtbench.power.joulescope_streams import JoulescopeStreams
 
 RATE_HZ: Final = 100_000
@@ -68,7 +68,7 @@ class Joulescope:
     """
 
     digital_inputs: Final = 1
-    origin: Final[Origin] = "measured"
+    """How many bits of `digital` mean anything."""
 
     def __init__(self, library: Library, serial_number: str, volts: float) -> None:
         self.name = f"Joulescope {serial_number}".rstrip()
@@ -199,7 +199,7 @@ class Joulescope:
             ) from error
 
 
-def open_instrument(address: str, supply: Supply) -> Joulescope:
+def open_instrument(address: str, supply: Supply) -> Instrument:
     """Open the Joulescope with the serial number `address`, or the only one, for a board with `supply`.
 
     Raises MonitorError.

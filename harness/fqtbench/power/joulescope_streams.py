@@ -60,10 +60,21 @@ class _Lane:
             )
         if missing > 0:
             self._append(np.full(missing, self._fill, dtype=self._dtype))
+        elif -8 < missing < 0 and self._drop_padding(-missing):
+            self._next_id += missing * self.step
+            missing = 0
         elif missing < 0:
             data = data[-missing:]
         self._append(data)
         self._next_id += (max(missing, 0) + len(data)) * self.step
+
+    def _drop_padding(self, bits: int) -> bool:
+        """Take back what filled up the last byte of packed bits; return whether there is such a byte."""
+        if self._fill != _UNKNOWN or not self._parts or len(self._parts[-1]) < bits:
+            return False
+        self._parts[-1] = self._parts[-1][:-bits]
+        self._samples -= bits
+        return True
 
     def _append(self, data: NDArray[Any]) -> None:
         self._parts.append(data)

@@ -11,9 +11,9 @@ from typing import Final
 
 import serial
 
-from fqtbench.board import Origin, Supply
+from fqtbench.board import Supply
 from fqtbench.errors import MonitorError
-from fqtbench.power.instrument import Chunk
+from fqtbench.power.instrument import Chunk, Instrument
 from fqtbench.power.lpm01a_stream import Lpm01aStream
 
 BAUD: Final = 3_686_400  # UM2269, table 2: what unlimited acquisition at 100 kHz needs
@@ -41,10 +41,11 @@ class Lpm01a:
     """One Power Shield at a serial port. It is an `Instrument`."""
 
     digital_inputs: Final = 0
-    origin: Final[Origin] = "measured"
+    """How many bits of `digital` mean anything."""
 
     def __init__(self, path: str, volts: float) -> None:
         self.name = f"LPM01A {path}"
+        self.model_id = self.name
         self.rate_hz: Final = float(RATE_HZ)
         self.volts = volts
         if not _VOLTS[0] <= volts <= _VOLTS[1]:
@@ -145,6 +146,8 @@ class Lpm01a:
 
     def _command(self, text: str, patience_s: float = _REPLY_S) -> str:
         """Send a command, return the line that acknowledges it; lines before it, and its prompt, are read over."""
+        if self._stream is not None:
+            raise MonitorError(f"{self.name} takes no `{text}` while it records; stop it first")
         self._write(text)
         deadline_s = time.monotonic() + patience_s
         verb = text.split(maxsplit=1)[0]
@@ -189,7 +192,7 @@ class Lpm01a:
         return MonitorError(f"{self.name} is gone: {error}; check its cable")
 
 
-def open_instrument(address: str, supply: Supply) -> Lpm01a:
+def open_instrument(address: str, supply: Supply) -> Instrument:
     """Open the Power Shield at the serial port `address`, for a board with `supply`; raises MonitorError."""
     if not address:
         raise MonitorError('a LPM01A wants its serial port: power = "lpm01a:/dev/serial/by-id/..."')

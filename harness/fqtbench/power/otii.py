@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fqtbench.board import Origin, Supply
+from fqtbench.board import Supply
 from fqtbench.errors import MonitorError
-from fqtbench.power.instrument import Chunk
+from fqtbench.power.instrument import Chunk, Instrument
 from fqtbench.power.otii_streams import OtiiStreams
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Otii:
     """One Arc or Ace, its GPI1 at the trigger pin. It is an `Instrument`."""
 
     digital_inputs: Final = 1
-    origin: Final[Origin] = "measured"
+    """How many bits of `digital` mean anything."""
 
     def __init__(self, address: str, volts: float) -> None:
         self.name = f"Otii {address}".rstrip()
@@ -297,6 +297,6 @@ class Otii:
                 ) from error
 
 
-def open_instrument(address: str, supply: Supply) -> Otii:
+def open_instrument(address: str, supply: Supply) -> Instrument:
     """Open the Arc or Ace at `address`, ``HOST:PORT/NAME``, any part of which may be missing; raises MonitorError."""
     return Otii(address, supply.volts)
