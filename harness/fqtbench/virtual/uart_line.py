@@ -70,6 +70,11 @@ class PtyLine:
         """Return the master's descriptor while bytes wait."""
         return [self._master] if self._pending else []
 
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits to be sent."""
+        return len(self._pending)
+
     def poll(self) -> bytes:
         """Return what the host has written; also sends what it had no room for."""
         self._flush()
@@ -115,6 +120,7 @@ class TcpLine:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=4)
         self._listener.setblocking(False)
         self._client: socket.socket | None = None
+        self.accepted = 0  # clients until now
         self.url = f"socket://127.0.0.1:{self._listener.getsockname()[1]}"
         self._pending = bytearray()
 
@@ -157,6 +163,12 @@ class TcpLine:
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client = client
+        self.accepted += 1
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits to be sent."""
+        return len(self._pending)
 
     def send(self, data: bytes) -> None:
         """Send to the client; without one it is lost, as on a cable that nobody holds."""
