@@ -101,6 +101,7 @@ class Server:
             self._put_on(arguments.power, arguments.power_faults)
         self._slice_cycles = 400_000
         self._busy_s = 0.0
+        self._backlog = False  # somebody needs an answer, without having to ask again
         self._closed = threading.Lock()
 
     def _put_on(self, kind: str, faults: Faults) -> None:
@@ -131,13 +132,16 @@ class Server:
 
     def serve(self) -> None:
         """Run the chip and answer, for ever."""
-        backlog = False
         while True:
-            waits = not (backlog or self._runs)
-            if self._called(_IDLE_S if waits else 0.0) or backlog:
-                backlog = self._answer()
-            if self._runs:
-                self._run_slice()
+            self.turn()
+
+    def turn(self) -> None:
+        """Answer whoever wants something, and run the chip for a slice; wait for somebody if it can't run."""
+        waits = not (self._backlog or self._runs)
+        if self._called(_IDLE_S if waits else 0.0) or self._backlog:
+            self._backlog = self._answer()
+        if self._runs:
+            self._run_slice()
 
     @property
     def _runs(self) -> bool:

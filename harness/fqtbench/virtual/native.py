@@ -1,8 +1,8 @@
 """Machine code of the hooks that Unicorn calls: compiled once for a kind of processor, then kept in the user's cache.
 
 Numba compiles them from Python (block_code.py, call_code.py, power_code.py), which takes several times as long as all
-else that a virtual board does before it answers. What is compiled refers to nothing outside itself, addresses come in the hooks'
-tables; so it is the same in every process, and one that finds it kept imports LLVM alone, not Numba.
+else that a virtual board does before it answers. What is compiled refers to nothing outside itself, addresses come in
+the hooks' tables; so it is the same in every process, and one that finds it kept imports LLVM alone, not Numba.
 
 What is read from there is executed. It lies in the user's own folder, which nobody else may write; it is no pickle.
 """

@@ -29,7 +29,8 @@ class Meter:
     """
 
     def __init__(self, chip: Chip, model: PowerModel, clock_hz: int, rate_hz: float) -> None:
-        period = Fraction(clock_hz) / Fraction(rate_hz).limit_denominator(_MAX_DENOMINATOR)
+        rate = Fraction(rate_hz).limit_denominator(_MAX_DENOMINATOR)
+        period = Fraction(clock_hz) / rate if rate > 0 else Fraction(0)
         if period < 1 or period.numerator * model.active_na * 2 > _CHARGE_LIMIT:
             raise ValueError(f"{rate_hz} samples a second can't be taken of a clock of {clock_hz} Hz")
         self._chip, self._model, self._clock_hz = chip, model, clock_hz
@@ -63,6 +64,8 @@ class Meter:
 
     def settle(self) -> None:
         """Charge what no block has been charged with yet, up to now: time asleep, and a debugger's steps."""
+        if self._handle is None:
+            return
         self._empty()
         now, outside = int(self._counts[blocks.NOW]), int(self._counts[blocks.OUTSIDE])
         asleep = outside - int(self._table[hook.LAST_OUTSIDE])
@@ -79,8 +82,7 @@ class Meter:
         closed, self._closed = self._closed, []
         if not closed:
             return np.empty(0)
-        current_a: NDArray[np.float64] = np.concatenate(closed) * (_NA / self.period_ticks)
-        return current_a
+        return np.concatenate(closed).astype(np.float64) * (_NA / self.period_ticks)
 
     def charge_c(self) -> float:
         """Return the charge since the beginning in coulombs: the model's own integral, without any samples' limits."""
