@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_the_pin_is_high_for_each_phase(trained: Trained) -> None:
     high_s = np.array([w.end - w.begin for w in windows]) / trained.clock_hz
     assert np.all(high_s >= durations_s)
     assert np.all(high_s - durations_s < 2e-6)
-    low_s = np.array([b.begin - a.end for a, b in zip(windows, windows[1:], strict=False)]) / trained.clock_hz
+    low_s = np.array([b.begin - a.end for a, b in pairwise(windows)]) / trained.clock_hz
     assert low_s.min() >= GAP_S * (1 - trained.uncertainty)
 
 

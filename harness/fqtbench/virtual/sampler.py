@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fqtbench.virtual import native
 from fqtbench.virtual.chip import Chip
 from fqtbench.virtual.instruments.instrument import MAX_BACKLOG_BYTES, EmulatedInstrument
 from fqtbench.virtual.power_meter import Meter
@@ -41,6 +42,7 @@ class Sampler:
         self._high_since: tuple[int, float] | None = None  # cycle, charge
         self.windows: deque[Window] = deque(maxlen=_MAX_WINDOWS)
         chip.on_trigger = self._on_edge
+        native.address(native.POWER)  # a hook that must be compiled is so before a host waits for it
         self._obey()
 
     @property
