@@ -1,8 +1,10 @@
 """Energy of training phases through an emulated power monitor, and the power model's own integral of them.
 
-Every virtual board trains on an emulated instrument whose driver is the bench's own: current in virtual time becomes words of
-the instrument's protocol, and these an energy per window of the trigger pin again. The other side adds up what the model
-charges each block between the pin's edges, without samples. `python -m benchmarks.energy [KIND]`, by default ppk2.
+Every virtual board trains on an emulated instrument whose driver is the bench's own: current in virtual time becomes
+words of the instrument's protocol, and these an energy per window of the trigger pin again. The other side adds up what
+the model charges each block between the pin's edges, without samples.
+
+``python -m benchmarks.energy [KIND]``, by default ppk2.
 """
 
 import sys
