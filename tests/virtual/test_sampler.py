@@ -115,6 +115,7 @@ def test_without_supply_a_board_is_dead_and_then_starts_as_at_first(board: Board
     chip.reset(halt=False)
     chip.power(False)  # what it was made with
     chip.power(True)
+    instrument.powered = False
     sampler = sampler_of(instrument, chip, board.name)
     chip.run(_FAR)
     first = line.sent
@@ -122,8 +123,10 @@ def test_without_supply_a_board_is_dead_and_then_starts_as_at_first(board: Board
     assert first, "it says that it has started"
     chip.write_memory(ram + 0x4000, b"kept?")
 
-    instrument.powered = False
     sampler.service()
+    assert chip.powered, "until its instrument first feeds it, from elsewhere"
+    for instrument.powered in (True, False):
+        sampler.service()
     now = chip.now
     assert not chip.runnable
     assert not chip.trigger

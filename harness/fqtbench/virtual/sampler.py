@@ -30,10 +30,15 @@ class Window:
 
 
 class Sampler:
-    """Feeds `instrument` with what `chip` draws by `model`, and obeys its switch of the supply."""
+    """Feeds `instrument` with what `chip` draws by `model`, and obeys its switch of the supply.
+
+    Until the instrument first feeds the board, this has its power from elsewhere: a host that knows of no instrument
+    can use it.
+    """
 
     def __init__(self, chip: Chip, instrument: EmulatedInstrument, model: PowerModel, clock_hz: int) -> None:
         self._chip, self._instrument, self._model, self._clock_hz = chip, instrument, model, clock_hz
+        self._feeds = False  # whether the instrument has ever fed the board
         self._rate_hz: float | None = None
         self.meter: Meter | None = None
         self._n_fed = 0
@@ -85,7 +90,8 @@ class Sampler:
         self._instrument.close()
 
     def _obey(self) -> None:
-        self._chip.power(self._instrument.powered)
+        self._feeds = self._feeds or self._instrument.powered
+        self._chip.power(self._instrument.powered or not self._feeds)
         if self._instrument.rate_hz != self._rate_hz:
             self._measure(self._instrument.rate_hz)
 
