@@ -13,13 +13,18 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fqtbench.virtual import chips
+from fqtbench.virtual.instruments.instrument import Faults
+from fqtbench.virtual.instruments.opening import kinds, parse_faults
 from fqtbench.virtual.memory import Kind
 from fqtbench.virtual.probe_server import ProbeServer
 from fqtbench.virtual.profile_server import ProfileServer
 from fqtbench.virtual.uart_line import Line, PtyLine, TcpLine
+
+if TYPE_CHECKING:
+    from fqtbench.virtual.sampler import Sampler
 
 _SLICE_S: Final = 0.01  # host time after which debugger and line are served; to begin costs 0.1 ms
 _SLICE_CYCLES: Final = (10_000, 5_000_000)  # bounds of what that may be in virtual time
@@ -35,8 +40,28 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--uart", default=None, metavar="PATH", help="link to the pseudo-terminal, or `tcp`")
     parser.add_argument("--flash", type=Path, default=None, metavar="FILE", help="keep the flash in FILE")
+    parser.add_argument(
+        "--power",
+        choices=(*kinds(), "none"),
+        default="none",
+        help="put the board on an emulated power monitor (docs/power.md)",
+    )
+    parser.add_argument(
+        "--power-faults",
+        type=_faults,
+        default=Faults(),
+        metavar="LIST",
+        help="what goes wrong in it: lose=1e-4,noise=1e-6,seed=3",
+    )
     parser.add_argument("--stats", action="store_true", help="print instructions and speed at the end")
     return parser.parse_args()
+
+
+def _faults(text: str) -> Faults:
+    try:
+        return parse_faults(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _open_line(where: str | None) -> Line:
@@ -70,9 +95,26 @@ class Server:
                 "choose another --probe-port"
             )
         self.profiler = ProfileServer(self.chip)
+        self.power_url = "modelled:"
+        self.sampler: Sampler | None = None
+        if arguments.power != "none":
+            self._put_on(arguments.power, arguments.power_faults)
         self._slice_cycles = 400_000
         self._busy_s = 0.0
+        self._backlog = False  # somebody needs an answer, without having to ask again
         self._closed = threading.Lock()
+
+    def _put_on(self, kind: str, faults: Faults) -> None:
+        """Put the board on an emulated power monitor."""
+        from fqtbench.virtual.supplied import supplied_by  # noqa: PLC0415 - slow to load, and rarely asked for
+
+        try:
+            self.sampler, instrument = supplied_by(kind, faults, self.chip, self._model)
+        except OSError as error:
+            self.line.close()
+            sys.exit(f"fqtbench virtual: can't publish the power monitor: {error}; choose another --power")
+        separator = "&" if "?" in instrument.url else "?"
+        self.power_url = f"{instrument.url}{separator}origin=modelled"
 
     def addresses(self) -> dict[str, str | float]:
         """Return what a launched board says of itself."""
@@ -80,7 +122,7 @@ class Server:
             "probe": self.probe.probe_id,
             "serial": self.line.url,
             "profiler": self.profiler.url,
-            "power": "modelled:",
+            "power": self.power_url,
             "cycles": "modelled",
             "timing_model_id": self.chip.core.timing.model_id,
             "cycles_uncertainty": self.chip.core.timing.uncertainty,
@@ -90,31 +132,46 @@ class Server:
 
     def serve(self) -> None:
         """Run the chip and answer, for ever."""
-        backlog = False
         while True:
-            waits = not (backlog or self.chip.runnable)
-            if self._called(_IDLE_S if waits else 0.0) or backlog:
-                backlog = self._answer()
-            if self.chip.runnable:
-                self._run_slice()
+            self.turn()
+
+    def turn(self) -> None:
+        """Answer whoever wants something, and run the chip for a slice; wait for somebody if it can't run."""
+        waits = not (self._backlog or self._runs)
+        if self._called(_IDLE_S if waits else 0.0) or self._backlog:
+            self._backlog = self._answer()
+        if self._runs:
+            self._run_slice()
+
+    @property
+    def _runs(self) -> bool:
+        """Whether virtual time goes on; not while the power monitor's host is behind, lest it loses samples."""
+        return self.chip.runnable and not (self.sampler and self.sampler.holds)
 
     def _called(self, timeout_s: float) -> bool:
         """Return whether anyone wants something; one look for all, since mostly nobody does between two slices."""
         readers: list[socket.socket | int] = [*self.probe.readers(), *self.profiler.readers()]
         writers: list[socket.socket | int] = [*self.probe.writers(), *self.line.writers()]
-        ready, writable, _ = select.select([*readers, *self.line.readers()], writers, (), timeout_s)
+        readers += self.line.readers()
+        if self.sampler is not None:
+            readers += self.sampler.readers()
+            writers += self.sampler.writers()
+        ready, writable, _ = select.select(readers, writers, (), timeout_s)
         return bool(ready or writable)
 
     def _answer(self) -> bool:
-        """Serve probe, line and profiler, in this order; return whether one of them needs it again at once."""
+        """Serve probe, line, profiler and power monitor in this order; return whether one needs it again at once."""
         backlog = self.probe.service()
         self.chip.poll_line()
-        return self.profiler.service() or backlog
+        backlog |= self.profiler.service()
+        return backlog if self.sampler is None else self.sampler.service() or backlog
 
     def _run_slice(self) -> None:
         """Run the chip for about `_SLICE_S`; where slices end changes nothing in virtual time."""
         begin, cycles = time.perf_counter(), self.chip.now
         self.chip.run(self._slice_cycles)
+        if self.sampler is not None:
+            self.sampler.feed()
         elapsed_s = time.perf_counter() - begin
         self._busy_s += elapsed_s
         if self.chip.now - cycles < self._slice_cycles:
@@ -128,6 +185,8 @@ class Server:
         if not self._closed.acquire(blocking=False):
             return
         self.line.unpublish()
+        if self.sampler is not None:
+            self.sampler.unpublish()
         if self._flash_file is not None:
             self._flash_file.write_bytes(self.chip.read_memory(self._flash.base, self._flash.size))
         if self._stats:

@@ -35,6 +35,16 @@ def _stop(_: Any, function: Any, engine: Any) -> Any:
     return types.int32(types.int64, types.voidptr), generate
 
 
+@extending.intrinsic  # type: ignore[untyped-decorator]
+def pointer(_: Any, address: Any) -> Any:
+    """Return the int64 pointer to an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+
+    return types.CPointer(types.int64)(types.int64), generate
+
+
 @njit  # type: ignore[untyped-decorator]
 def row_of(t: Any, a: Any) -> Any:
     """Return the index of an address's row; unsigned, so that it costs no check for a negative one."""

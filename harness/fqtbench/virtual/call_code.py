@@ -7,7 +7,7 @@ from numba import cfunc, extending, njit, types
 from unicorn import arm_const as arm
 
 from fqtbench.virtual import block_hook as blocks
-from fqtbench.virtual.block_code import SIGNATURE, row_of
+from fqtbench.virtual.block_code import SIGNATURE, pointer, row_of
 from fqtbench.virtual.call_hook import (
     ADDRESS,
     BASE,
@@ -80,16 +80,6 @@ def _read(_: Any, function: Any, engine: Any, number: Any, value: Any) -> Any:
         return builder.call(pointer, [arguments[1], arguments[2], place])
 
     return types.int32(types.int64, types.voidptr, types.int32, types.int64), generate
-
-
-@extending.intrinsic  # type: ignore[untyped-decorator]
-def _pointer(_: Any, address: Any) -> Any:
-    """Return the int64 pointer to an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-
-    return types.CPointer(types.int64)(types.int64), generate
 
 
 @njit  # type: ignore[untyped-decorator]
@@ -219,7 +209,7 @@ def _cell(t: Any, node: int, address: int, size: int) -> int:
 
 @cfunc(SIGNATURE)  # type: ignore[untyped-decorator]
 def hook(engine: Any, address: int, size: int, t: Any) -> None:
-    counts = _pointer(t[COUNTS_ADDRESS])
+    counts = pointer(t[COUNTS_ADDRESS])
     if counts[blocks.PAUSED] != 0 or t[FULL] != 0:
         return
     a = types.int64(address)

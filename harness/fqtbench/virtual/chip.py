@@ -71,6 +71,10 @@ class Chip:
         self.protected = False
         self._asleep = False
         self._reset_requested = False
+        self.powered = True
+        self.trigger = False  # the level of the board's trigger pin
+        self.on_trigger: Callable[[int, bool], None] | None = None  # told the cycle and level of each edge
+        self.on_pause: Callable[[], None] | None = None  # called whenever the core has come back
 
     # -- memory ----------------------------------------------------------------------------------------------
 
@@ -162,6 +166,8 @@ class Chip:
         """A debugger's write outside RAM; a chip whose controller allows it overrides this."""
 
     def _check(self, address: int, size: int) -> None:
+        if not self.powered:
+            raise BusFault("the board has no supply")
         for base, length in self._windows:
             if base <= address and address + size <= base + length:
                 return
@@ -222,7 +228,7 @@ class Chip:
     def runnable(self) -> bool:
         """Whether `run` can advance virtual time."""
         idle = self._asleep and not self.exceptions.wakes and self.schedule.next_at == NEVER
-        return not (self.halted or self.locked_up or self.held or idle)
+        return self.powered and not (self.halted or self.locked_up or self.held or idle)
 
     def before_wait(self) -> None:
         """The core is about to sleep: peripherals that work lazily catch up."""
@@ -231,6 +237,8 @@ class Chip:
         """Advance virtual time by about `cycles`, or until the core can't go on. Where it is cut changes nothing."""
         end = self.now + cycles
         while self.runnable and self.now < end:
+            if self.on_pause is not None:
+                self.on_pause()
             self.schedule.fire(self.now)
             if self.held:
                 return
@@ -289,6 +297,30 @@ class Chip:
     def lock_up(self) -> None:
         """Nothing sensible to execute: the core waits for a reset or the debugger."""
         self.locked_up = True
+
+    # -- supply and trigger pin ------------------------------------------------------------------------------
+
+    def power(self, on: bool) -> None:
+        """Give the board its supply, with which it starts anew, or take it away, with which time stands still."""
+        if self.powered and not on:
+            self.lose_power()
+        self.powered = on
+
+    def lose_power(self) -> None:
+        """Forget everything but what is in flash. A subclass adds what outlives its resets."""
+        for ram in self.memory.of(Kind.RAM):
+            self._engine.mem_write(ram.base, bytes(ram.size))
+        self.debug_enabled = False
+        self.halt_reason = 0
+        self.set_breakpoints(frozenset())
+        self.reset(halt=False)
+
+    def drive_trigger(self, level: bool) -> None:
+        """Tell the level of the trigger pin, whenever outputs may have changed; the time is that of the block's end."""
+        if level != self.trigger:
+            self.trigger = level
+            if self.on_trigger is not None:
+                self.on_trigger(self.now, level)
 
     # -- debugger ----------------------------------------------------------------------------------------------
 

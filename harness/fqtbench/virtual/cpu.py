@@ -11,6 +11,7 @@ parts that add up to the whole.
 The time that a register access sees is that of the end of its block.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
@@ -114,6 +115,7 @@ class Cpu:
         self._ram_code_pages: set[int] = set()
         self._ram_hooks: list[int] = []
         self.fault = Fault(Refusal.UNDEFINED, 0)
+        self._on_price: Callable[[int, bytes], None] | None = None
         install(self.engine, self._table, native.address(native.BLOCKS))
         self.engine.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         for begin, end in memory.outside(Kind.RAM):  # a hook over RAM would make all its stores slow
@@ -317,9 +319,18 @@ class Cpu:
         self._table[INSTRUCTIONS] += (row[1] - instructions) * row[2]  # what was counted stays
         row[:2] = max(cycles, 1), instructions
         self._sizes[address] = size
+        if self._on_price is not None:
+            self._on_price(address, code)
         if self._memory.ram_code_changes and self._memory.is_kind(Kind.RAM, address):
             self._watch_ram(address, size)
         return code
+
+    def on_price(self, listener: Callable[[int, bytes], None] | None) -> None:
+        """Call `listener(address, code)` with every block that has a price, and from now on with each that gets one."""
+        self._on_price = listener
+        if listener is not None:
+            for address, size in self._sizes.items():
+                listener(address, bytes(self.engine.mem_read(address, size)))
 
     def _price_code(self, begin: int, end: int) -> tuple[int, int]:
         return self._price(bytes(self.engine.mem_read(begin, end - begin)), begin)

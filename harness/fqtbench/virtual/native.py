@@ -1,8 +1,8 @@
 """Machine code of the hooks that Unicorn calls: compiled once for a kind of processor, then kept in the user's cache.
 
-Numba compiles them from Python (block_code.py, call_code.py), which takes several times as long as all else that a
-virtual board does before it answers. What is compiled refers to nothing outside itself, addresses come in the hooks'
-tables; so it is the same in every process, and one that finds it kept imports LLVM alone, not Numba.
+Numba compiles them from Python (block_code.py, call_code.py, power_code.py), which takes several times as long as all
+else that a virtual board does before it answers. What is compiled refers to nothing outside itself, addresses come in
+the hooks' tables; so it is the same in every process, and one that finds it kept imports LLVM alone, not Numba.
 
 What is read from there is executed. It lies in the user's own folder, which nobody else may write; it is no pickle.
 """
@@ -26,8 +26,18 @@ from platformdirs import user_cache_path
 
 BLOCKS: Final = "block_code"  # modules beside this one
 CALLS: Final = "call_code"
+POWER: Final = "power_code"
 # What compiled code depends on, beside what `_identity` names.
-SOURCES: Final = ("native", "memory", "block_hook", "block_code", "call_hook", "call_code")
+SOURCES: Final = (
+    "native",
+    "memory",
+    "block_hook",
+    "block_code",
+    "call_hook",
+    "call_code",
+    "power_hook",
+    "power_code",
+)
 _SYMBOL: Final = "fqtbench_hook"
 _DIGEST_BYTES: Final = 32
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH

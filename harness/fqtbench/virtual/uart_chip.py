@@ -5,7 +5,7 @@ from typing import Final
 from fqtbench.virtual.chip import Chip, Core
 from fqtbench.virtual.flow import Flow
 from fqtbench.virtual.memory import CodeMemory
-from fqtbench.virtual.uart_line import Line
+from fqtbench.virtual.uart_line import FrameBuffer, Line
 
 _FLOW_GAP_US: Final = 200  # docs/wire.md, "RTS"
 
@@ -35,11 +35,16 @@ class UartChip(Chip):
         self._diverted = True
 
     def poll_line(self) -> None:
-        """Take host bytes; a frame that the chip is frozen for begins."""
+        """Take host bytes; a frame that the chip is frozen for begins. Without a supply they are lost."""
         data = self.line.poll()
-        if data:
+        if data and self.powered:
             self.flow.frames.add(data)
             self.flow.try_start()
+
+    def lose_power(self) -> None:
+        """What the host has sent is lost too."""
+        super().lose_power()
+        self.flow.frames = FrameBuffer()
 
     def reset_core(self, halt: bool) -> None:
         """The program that waited for a host frame is no more."""

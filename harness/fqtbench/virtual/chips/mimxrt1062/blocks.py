@@ -86,6 +86,10 @@ class ResetController:
     _INTERNAL_BOOT: Final = 2 << 24  # BMOD: the EVK's switch SW7 in its position for flash
 
     def __init__(self) -> None:
+        self.power_on()
+
+    def power_on(self) -> None:
+        """Only this clears the general-purpose registers."""
         self.flags = self.POWER_ON
         self._kept: dict[int, int] = {}
 

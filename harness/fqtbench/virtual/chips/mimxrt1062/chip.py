@@ -51,6 +51,7 @@ _SOURCE_LPUART1_RX: Final = 3
 _RX_MUX: Final = 0xF0  # IOMUXC, pad GPIO_AD_B0_13
 _RX_FUNCTION: Final = 2  # ALT2: LPUART1_RX
 _RTS_PIN: Final = 19  # of GPIO1: the board's wiring (boards/mimxrt1062.toml)
+_TRIGGER_PIN: Final = 18
 
 
 class Mimxrt1062(UartChip):
@@ -119,6 +120,7 @@ class Mimxrt1062(UartChip):
 
     def _pins_changed(self, high: int, low: int) -> None:
         self.flow.rts(bool(low >> _RTS_PIN & 1), self.now)
+        self.drive_trigger(bool(high >> _TRIGGER_PIN & 1))
 
     def before_wait(self) -> None:
         """The UART catches up."""
@@ -192,6 +194,11 @@ class Mimxrt1062(UartChip):
         """SYSRESETREQ of code or a debugger: SRSR says so. A pin that resets counts as one too."""
         self.resets.flags |= ResetController.LOCKUP_OR_REQUEST
         super().reset(halt)
+
+    def lose_power(self) -> None:
+        """SRSR says power-on, and the registers that only that clears are clear."""
+        super().lose_power()
+        self.resets.power_on()
 
     def lock_up(self) -> None:
         """Lock-up resets this chip (RM, SRC, SRSR); not under a debugger."""

@@ -38,6 +38,7 @@ RESETREAS_LOCKUP: Final = 1 << 3
 _CORE: Final = Core(arm.UC_CPU_ARM_CORTEX_M4, CPUID, cortex_m4.TIMING, IDENTITY)
 _UARTE0_IRQ: Final = 2  # the peripheral id is the interrupt number (PS 4.2.3)
 _RTS_PIN: Final = 5  # P0.05, the DK's wiring (boards/nrf52840.toml)
+_TRIGGER_PIN: Final = 1  # P1.01
 _FICR: Final = {
     0x010: 4096,  # CODEPAGESIZE
     0x014: 256,  # CODESIZE, pages
@@ -118,7 +119,7 @@ class Nrf52840(UartChip):
         self.uarte = Uarte(self, self.schedule, CLOCK_HZ, _UARTE0_IRQ, line.send)
         self.flow.start = self.uarte.receive
         self.uarte.flow = self.flow
-        gpio = GpioPage(Gpio(self._pins_changed), Gpio(lambda high, low: None))
+        gpio = GpioPage(Gpio(self._pins_changed), Gpio(self._port1_changed))
         self.map_peripherals(
             0x40000000,
             0x40000,
@@ -134,6 +135,9 @@ class Nrf52840(UartChip):
 
     def _pins_changed(self, high: int, low: int) -> None:
         self.flow.rts(bool(low >> _RTS_PIN & 1), self.now)
+
+    def _port1_changed(self, high: int, low: int) -> None:
+        self.drive_trigger(bool(high >> _TRIGGER_PIN & 1))
 
     def before_wait(self) -> None:
         """The UART's DMA catches up."""
@@ -183,6 +187,11 @@ class Nrf52840(UartChip):
         """SYSRESETREQ from code: RESETREAS says so."""
         self.reset(halt=False)
         self._power.reset_reason |= RESETREAS_SREQ
+
+    def lose_power(self) -> None:
+        """RESETREAS is clear after power-on (PS 5.3.7)."""
+        super().lose_power()
+        self._power.reset_reason = 0
 
     def lock_up(self) -> None:
         """Lock-up resets this chip (PS 5.3.6); not under a debugger, nor without a program: that would never end."""

@@ -127,8 +127,12 @@ class Watchdog(PlainRegisters):
 
     def __init__(self, request_reset: Callable[[], None]) -> None:
         self._request_reset = request_reset
-        self._kept: dict[int, int] = {}
+        self.power_on()
         super().__init__(x0=0x07000000, x2C=0x200)
+
+    def power_on(self) -> None:
+        """Only this clears the scratch registers and REASON."""
+        self._kept: dict[int, int] = {}
 
     def read(self, offset: int) -> int:
         """Return a register."""

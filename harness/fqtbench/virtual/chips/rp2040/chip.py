@@ -47,6 +47,7 @@ _CORE: Final = Core(arm.UC_CPU_ARM_CORTEX_M0, CPUID, cortex_m0plus.TIMING, IDENT
 IO_BANK0_IRQ: Final = 13  # RP 2.3.2
 _RX_PIN: Final = 1  # the board's wiring (boards/rp2040.toml)
 _RTS_PIN: Final = 3
+_TRIGGER_PIN: Final = 2
 _UART_FUNCTION: Final = 2  # FUNCSEL (RP 2.19.2)
 _DREQ_UART0_RX: Final = 21  # RP 2.5.3.1
 _DREQ_UART0_TX: Final = 20
@@ -138,12 +139,18 @@ class Rp2040(UartChip):
 
     def _pins_changed(self, high: int, low: int) -> None:
         self.flow.rts(bool(low >> _RTS_PIN & 1), self.now)
+        self.drive_trigger(bool(high >> _TRIGGER_PIN & 1))
 
     def before_wait(self) -> None:
         """The UART catches up."""
         self.uart.synchronize()
 
     # -- boot ROM and flash ----------------------------------------------------------------------------------
+
+    def lose_power(self) -> None:
+        """The scratch registers are clear after power-on (RP 4.7)."""
+        super().lose_power()
+        self.watchdog.power_on()
 
     def supervisor_call(self) -> None:
         """One in the boot ROM is a function of it."""

@@ -68,8 +68,12 @@ class Rcc(PlainRegisters):
 
     def __init__(self, hse_hz: int) -> None:
         self._hse_hz = hse_hz
-        self._reset_flags = self.PORRSTF | self.PADRSTF | self.BORRSTF
+        self.power_on()
         super().__init__(x0=0x83, x4=0x24003010, x30=0x00100000)
+
+    def power_on(self) -> None:
+        """Say that the supply has come (RM 6.3.21)."""
+        self._reset_flags = self.PORRSTF | self.PADRSTF | self.BORRSTF
 
     def reset_by(self, flags: int) -> None:
         """Say why the next start comes; flags accumulate."""

@@ -42,6 +42,7 @@ FLASH_SIZE: Final = 0x1FFF7A22  # RM 39.2, in KB
 EXTI9_5_IRQ: Final = 23
 _RX_PIN: Final = 9  # PD9, PD12: the board's wiring (boards/stm32f429.toml)
 _RTS_PIN: Final = 12
+_TRIGGER_PIN: Final = 11  # PD11
 _PORT_D: Final = 3
 _AF_USART3: Final = 7
 _USART3_RX: Final = Request(1, 4)  # RM table 42
@@ -141,6 +142,7 @@ class Stm32f429(UartChip):
 
     def _pins_changed(self, high: int, low: int) -> None:
         self.flow.rts(bool(low >> _RTS_PIN & 1), self.now)
+        self.drive_trigger(bool(high >> _TRIGGER_PIN & 1))
 
     def before_wait(self) -> None:
         """The USART catches up."""
@@ -162,6 +164,11 @@ class Stm32f429(UartChip):
                 self.flash.store(address + offset, data[offset : offset + 4])
 
     # -- reset -----------------------------------------------------------------------------------------------
+
+    def lose_power(self) -> None:
+        """RCC_CSR says power-on."""
+        super().lose_power()
+        self.rcc.power_on()
 
     def software_reset(self) -> None:
         """SYSRESETREQ from code: RCC_CSR says so."""
