@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from fqtbench.virtual import chips
 from fqtbench.virtual.instruments.instrument import Faults
-from fqtbench.virtual.instruments.opening import kinds, parse_faults
+from fqtbench.virtual.instruments.opening import KINDS, parse_faults
 from fqtbench.virtual.memory import Kind
 from fqtbench.virtual.probe_server import ProbeServer
 from fqtbench.virtual.profile_server import ProfileServer
@@ -42,7 +42,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--flash", type=Path, default=None, metavar="FILE", help="keep the flash in FILE")
     parser.add_argument(
         "--power",
-        choices=(*kinds(), "none"),
+        choices=(*KINDS, "none"),
         default="none",
         help="put the board on an emulated power monitor (docs/power.md)",
     )

@@ -1,30 +1,34 @@
 """Which instruments can be emulated, and what may be asked to go wrong in one."""
 
-import importlib
 import math
 from dataclasses import fields, replace
 from typing import Any, Final
 
 from fqtbench.virtual.instruments.instrument import EmulatedInstrument, Faults
 
-_CLASSES: Final = {
-    "ppk2": "Ppk2",
-    "lpm01a": "Lpm01a",
-    "otii": "Otii",
-}  # each in the module of its kind's name
+KINDS: Final = ("lpm01a", "otii", "ppk2")
 _SHORT: Final = {"noise": "noise_a"}
 
 
-def kinds() -> list[str]:
-    """Return the names of all kinds."""
-    return sorted(_CLASSES)
-
-
 def open_instrument(kind: str, supply_volts: float, faults: Faults) -> EmulatedInstrument:
-    """Return an instrument that feeds a board of `supply_volts`; OSError if its port can't be opened."""
-    module = importlib.import_module(f"fqtbench.virtual.instruments.{kind}")
-    instrument: EmulatedInstrument = getattr(module, _CLASSES[kind])(supply_volts, faults)
-    return instrument
+    """Return an instrument of `KINDS` for a board of `supply_volts`; OSError if its port can't be opened.
+
+    Each is imported only where it is asked for: a virtual board starts in a third of a second.
+    """
+    match kind:
+        case "ppk2":
+            from fqtbench.virtual.instruments.ppk2 import Ppk2  # noqa: PLC0415
+
+            return Ppk2(supply_volts, faults)
+        case "otii":
+            from fqtbench.virtual.instruments.otii import EmulatedOtii  # noqa: PLC0415
+
+            return EmulatedOtii(faults)
+        case "lpm01a":
+            from fqtbench.virtual.instruments.lpm01a import EmulatedLpm01a  # noqa: PLC0415
+
+            return EmulatedLpm01a(faults)
+    raise ValueError(f"no emulated instrument of kind {kind}")
 
 
 def parse_faults(text: str) -> Faults:
