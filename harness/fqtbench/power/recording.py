@@ -10,9 +10,9 @@ from fqtbench.power.instrument import Chunk
 class Recording:
     """A header and the samples, read as they are asked for.
 
-    `name`: what messages call it, such as the file's path. `rate_hz`: samples a second. `volts`: the supply in V where the
-    file says one for all; None where it says none or the chunks carry their own. `chunks`: in order and without gaps
-    from sample 0, to be iterated once; UsageError from it or from its reader if the file can't be understood.
+    `name`: what messages call it, such as the file's path. `rate_hz`: samples a second. `volts`: the supply in V where
+    the file says one for all; None where it says none or the chunks carry their own. `chunks`: in order and without
+    gaps from sample 0, to be iterated once; UsageError from it or from its reader if the file can't be understood.
     """
 
     name: str
