@@ -69,7 +69,9 @@ def by_hand(whole: Chunk, spin: int) -> tuple[list[tuple[object, ...]], float, i
                 flags |= int(whole.flags[k])
             around = [power[k] for k in (begin - 1, begin, end - 1, end)] if known else [np.nan]
             uncertainty = np.sqrt(sum(p * p for p in around) / 6) / RATE_HZ
-            windows.append((begin, end, energy / RATE_HZ, uncertainty, flags, known))
+            windows.append(
+                (begin, end, energy / RATE_HZ, uncertainty, flags, known, around if known else np.nan)
+            )
         begin = end
     high = [k for k in range(n) if levels[k]]
     total, count = 0.0, 0
@@ -113,6 +115,8 @@ def test_windows_are_those_of_the_definition_however_the_stream_is_cut(
         assert table[field].tolist() == expected[field].tolist()
     for field in ("energy_j", "uncertainty_j"):
         np.testing.assert_allclose(table[field], expected[field], rtol=1e-12)
+    known = expected["whole"]
+    assert table["edges_w"][known].tobytes() == expected["edges_w"][known].tobytes()
     assert cutter.idle_samples == idle_samples
     assert cutter.idle_sum_w == pytest.approx(idle_w, rel=1e-9)
 

@@ -7,6 +7,9 @@ by either clock. Drift is the relative difference of the two clocks, crystals' m
 The number of samples is that of the sampling instants in the window. It is off by the fractions at both ends: on
 average by nothing, with a standard deviation of T·√(1/6) where these are independent and uniform (T the sample period).
 So the drift has the standard error T·√(1/6) ÷ √(Σd²): short windows hardly tell it.
+
+The firmware counts from just behind the pin's rise to just before its fall. These few cycles are in the drift, too, and
+can't be told from it where windows are about equally long.
 """
 
 from dataclasses import dataclass

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fqtbench.board import Origin, Supply
 from fqtbench.errors import MonitorError
 from fqtbench.power.account import Account, Windows
+from fqtbench.power.edges import between_edges
 from fqtbench.power.excerpt import Excerpt, ExcerptKeeper
 from fqtbench.power.instrument import Chunk, Flag, Instrument
 from fqtbench.power.monitor import State
@@ -109,19 +110,22 @@ class MeasuredMonitor:
     def windows(self, durations_s: NDArray[np.float64]) -> Windows:
         """Return the windows recorded since they were asked for last; `durations_s`: the same by the board's clock.
 
+        Their energies are those between the true edges (edges.py).
+
         Raises MonitorError if they are not as many, or not as long, or one of them can't be used.
         """
         self._raise_failure()
         fresh, self._fresh = self._fresh, Fresh()
         table = fresh.windows()
         name, rate_hz = self.instrument.name, self.instrument.rate_hz
-        fit = judge(Record(name, self.trigger, rate_hz, table, fresh.n_lost), durations_s.ravel())
+        board_s = durations_s.ravel()
+        fit = judge(Record(name, self.trigger, rate_hz, table, fresh.n_lost), board_s)
+        energies, uncertainties = np.empty((2, 0))
         if fit is not None:
-            self._totals.add(table, durations_s.ravel(), fit)
+            energies, uncertainties = between_edges(table, board_s, fit, 1 / rate_hz)
+            self._totals.add(energies, uncertainties, board_s, fit)
         shape = durations_s.shape
-        return Windows(
-            table["energy_j"].reshape(shape), table["uncertainty_j"].reshape(shape), fresh.idle.mean_w
-        )
+        return Windows(energies.reshape(shape), uncertainties.reshape(shape), fresh.idle.mean_w)
 
     def window_energies_j(self, durations_s: NDArray[np.float64], state: State) -> NDArray[np.float64]:
         """Return the energies of `windows`, in J."""

@@ -55,17 +55,22 @@ class Totals:
     _square_s2: float = 0.0
     _residual_s2: float = 0.0
 
-    def add(self, windows: TableOfWindows, durations_s: NDArray[np.float64], fit: ClockFit) -> None:
-        """Take good windows, (n,), and how their durations by the board's clock, (n,) in s, were fitted."""
-        energies = windows["energy_j"]
-        ratios = windows["uncertainty_j"][energies > 0] / energies[energies > 0]
-        self._n_windows += len(windows)
-        self._relative += float(ratios.sum())
+    def add(
+        self,
+        energies_j: NDArray[np.float64],
+        uncertainties_j: NDArray[np.float64],
+        durations_s: NDArray[np.float64],
+        fit: ClockFit,
+    ) -> None:
+        """Take good windows, (n,) each, and how their durations by the board's clock were fitted."""
+        some = energies_j > 0
+        self._n_windows += len(energies_j)
+        self._relative += float((uncertainties_j[some] / energies_j[some]).sum())
         # slopes of fits through the origin, each by the sum of squares that it was divided by, make that of all
         square_s2 = float(durations_s @ durations_s)
         self._drift_ppm_s2 += fit.drift_ppm * square_s2
         self._square_s2 += square_s2
-        self._residual_s2 += fit.rms_s**2 * len(windows)
+        self._residual_s2 += fit.rms_s**2 * len(energies_j)
 
     def account(self) -> Account:
         """Return it; zeros where there is nothing to tell of."""

@@ -29,11 +29,12 @@ WINDOW: Final = np.dtype(
         ("uncertainty_j", "<f8"),
         ("flags", "u1"),
         ("whole", "?"),
+        ("edges_w", "<f8", (4,)),
     ]
 )
 """A window: numbers of its first sample and of the first behind it; energy in J, NaN if a sample was lost, and its
 standard uncertainty by the edges; all `Flag`s of its samples and of one more at each end; whether the trace shows
-both its edges."""
+both its edges; the power in W of the samples in front of and behind its rise, and of those of its fall."""
 
 TableOfWindows = NDArray[np.void]
 """Windows in order, (n,) of `WINDOW`."""
@@ -59,8 +60,8 @@ class WindowCutter:
         self._n = 0
         # of the last sample; the first one is no edge, for nothing is known of what was before it
         self._high, self._power, self._flags = False, 0.0, np.uint8(0)
-        # of the run of equal levels under way: first sample, sum in W, flags, squares of the power at its first edge
-        self._begin, self._sum, self._run_flags, self._squares = 0, 0.0, np.uint8(0), np.nan
+        # of the run of equal levels under way: first sample, sum in W, flags, power on both sides of its first edge
+        self._begin, self._sum, self._run_flags, self._edge = 0, 0.0, np.uint8(0), np.full(2, np.nan)
 
     @property
     def n_samples(self) -> int:
@@ -108,7 +109,7 @@ class WindowCutter:
             return np.empty(0, WINDOW)
         self._high = False
         energy = self._sum / self._rate_hz
-        return np.array([(self._begin, self._n, energy, np.nan, self._run_flags, False)], WINDOW)
+        return np.array([(self._begin, self._n, energy, np.nan, self._run_flags, False, np.nan)], WINDOW)
 
     def _power_w(self, chunk: Chunk) -> NDArray[np.float64]:
         current = chunk.current_a.astype(np.float64)
@@ -138,23 +139,24 @@ class WindowCutter:
         run = np.concatenate([[0], np.cumsum(edge)])
         sums = np.bincount(run, np.concatenate([[self._sum], power]), len(edges) + 1)
         around = np.concatenate([[self._power], power])
-        squares = around[edges] ** 2 + around[edges + 1] ** 2
+        sides = np.stack([around[edges], around[edges + 1]], axis=1)
         run_flags = self._flags_of_runs(edges, flags)
         begins = np.concatenate([[self._begin], self._n + edges])
-        first_squares = np.concatenate([[self._squares], squares])
+        first_sides = np.concatenate([[self._edge], sides])
 
         ended = np.flatnonzero(~high[edges])  # run i ends at edge i
         windows = np.empty(len(ended), WINDOW)
         windows["begin"], windows["end"] = begins[ended], begins[ended + 1]
         windows["energy_j"] = sums[ended] / self._rate_hz
-        windows["uncertainty_j"] = np.sqrt((first_squares[ended] + squares[ended]) / 6) / self._rate_hz
+        windows["edges_w"] = np.concatenate([first_sides[ended], sides[ended]], axis=1)
+        windows["uncertainty_j"] = np.sqrt((windows["edges_w"] ** 2).sum(axis=1) / 6) / self._rate_hz
         windows["flags"] = run_flags[ended] | flags[edges[ended]]
         windows["whole"] = begins[ended] > 0
-        self._begin, self._sum, self._run_flags, self._squares = (
+        self._begin, self._sum, self._run_flags, self._edge = (
             int(begins[-1]),
             float(sums[-1]),
             run_flags[-1],
-            float(first_squares[-1]),
+            first_sides[-1],
         )
         return windows
 
