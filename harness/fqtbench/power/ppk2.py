@@ -162,8 +162,8 @@ class Ppk2:
             elif len(received) > _PIECE_BYTES:
                 return received  # too long for the parser, which says so
         raise MonitorError(
-            f"{self._name}: it gave no metadata within {_ANSWER_S:g} s; is this the port of a PPK2 (of its two, the one "
-            "of USB interface 1)? Unplug it and plug it in again"
+            f"{self._name}: it gave no metadata within {_ANSWER_S:g} s; is this the port of a PPK2 (of its two, the "
+            "one of USB interface 1)? Unplug it and plug it in again"
         )
 
     def _tail_samples(self, received: bytes, stopped_at_s: float) -> list[Chunk]:
