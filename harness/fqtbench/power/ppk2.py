@@ -6,6 +6,8 @@ first alone is answered, with text that ends with END. The port carries samples 
 a stop marks the end of the samples.
 """
 
+import os
+import select
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,8 +33,8 @@ _ANSWER_S: Final = 10.0
 _QUIET_S: Final = 3.0
 """Behind a stop: a device that says nothing for so long, not even its metadata, has no more samples."""
 _STOP_S: Final = 25.0
-_HALF_BYTES: Final = 1 << 11  # of the 4 KB that Linux keeps of a terminal's input: 5 ms of samples
-_PAUSE_S: Final = 0.004
+_FULL_BYTES: Final = 3 << 10  # of the 4 KB that Linux keeps of a terminal: there is more at once
+_PAUSE_S: Final = 0.005
 _PIECE_BYTES: Final = 1 << 16
 _PIECE_S: Final = 0.04
 """`read` gathers a piece before it decodes it: a call costs as much as thousands of samples."""
@@ -136,8 +138,9 @@ class Ppk2:
         with self._line():
             self._port.reset_input_buffer()
         self._write(_STOP + _METADATA)
+        text = self._answer()
         try:
-            metadata = parse_metadata(self._answer())
+            metadata = parse_metadata(text)
         except MonitorError as error:
             raise MonitorError(f"{self._name}: {error}") from error
         # A source meter is not switched to be one again: that might interrupt the board's supply.
@@ -159,8 +162,8 @@ class Ppk2:
             elif len(received) > _PIECE_BYTES:
                 return received  # too long for the parser, which says so
         raise MonitorError(
-            f"it gave no metadata within {_ANSWER_S:g} s; is this the port of a PPK2 (of its two, the one of USB "
-            "interface 1)? Unplug it and plug it in again"
+            f"{self._name}: it gave no metadata within {_ANSWER_S:g} s; is this the port of a PPK2 (of its two, the "
+            "one of USB interface 1)? Unplug it and plug it in again"
         )
 
     def _tail_samples(self, received: bytes, stopped_at_s: float) -> list[Chunk]:
@@ -195,16 +198,30 @@ class Ppk2:
     def _gather(self, timeout_s: float) -> bytes:
         """Return what arrives: a piece, if it comes in one go, waiting up to `timeout_s` for its first byte."""
         with self._line():
-            self._port.timeout = timeout_s
-            data = bytearray(self._port.read(1))
+            data = more = self._receive(timeout_s)
             full_at_s = time.monotonic() + _PIECE_S
-            while data and len(data) < _PIECE_BYTES and time.monotonic() < full_at_s:
-                if self._port.in_waiting < _HALF_BYTES:
+            while more and len(data) < _PIECE_BYTES and time.monotonic() < full_at_s:
+                if len(more) < _FULL_BYTES:
                     time.sleep(_PAUSE_S)
-                if not self._port.in_waiting:
-                    break
-                data += self._port.read(self._port.in_waiting)
-            return bytes(data)
+                more = self._receive(0)
+                data += more
+            return data
+
+    def _receive(self, timeout_s: float) -> bytes:
+        """Return what is there, waiting up to `timeout_s` for the first byte.
+
+        Two system calls where there are descriptors: pyserial's dozen would cost more than decoding.
+        """
+        if os.name != "posix":
+            self._port.timeout = timeout_s
+            return bytes(self._port.read(1) + self._port.read(self._port.in_waiting))
+        descriptor = self._port.fileno()
+        if not select.select((descriptor,), (), (), timeout_s)[0]:
+            return b""
+        data = os.read(descriptor, _PIECE_BYTES)
+        if not data:
+            raise OSError("it is ready, but has no bytes")
+        return data
 
     def _write(self, data: bytes) -> None:
         with self._line():
@@ -218,7 +235,12 @@ class Ppk2:
             raise MonitorError(
                 f"{self._name}: it takes no commands; unplug it and plug it in again"
             ) from error
-        except (serial.SerialException, OSError, TypeError) as error:  # TypeError: it was closed meanwhile
+        except (
+            serial.SerialException,
+            OSError,
+            TypeError,
+            ValueError,
+        ) as error:  # the last two: it was closed meanwhile
             raise MonitorError(
                 f"{self._name}: its line failed ({printable(str(error))}); was it unplugged? "
                 "Plug it in again and repeat the command"
