@@ -52,6 +52,7 @@ class Memory:
     endless: bool = False
     volts: float = VOLTS
     rate_hz: float = RATE_HZ
+    digital_inputs: int = 8
     name: str = "memory 1"
     model_id: str = "memory 1, calibrated"
     course: list[str] = field(default_factory=list)

@@ -17,6 +17,7 @@ class PlayedInstrument:
 
     def __init__(self, part: Excerpt, piece: int = 17) -> None:
         self.rate_hz, self.volts = part.rate_hz, part.volts
+        self.digital_inputs = 8
         self._piece = piece
         self._lock = threading.Lock()
         self._waiting: list[Chunk] = []

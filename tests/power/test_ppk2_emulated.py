@@ -10,7 +10,7 @@ from fqtbench.power.instrument import Flag
 from fqtbench.power.ppk2_samples import SampleDecoder
 from fqtbench.power.ppk2_units import CONSTANTS, current_table_a
 from fqtbench.virtual.instruments.instrument import Faults
-from fqtbench.virtual.instruments.ppk2 import Ppk2
+from fqtbench.virtual.instruments.ppk2 import EmulatedPpk2
 from fqtbench.virtual.instruments.ppk2_codes import CONSTANTS as ITS_CONSTANTS
 from tests.power.emulated import Profile, served
 from tests.power.ppk2_stream import joined
@@ -22,7 +22,7 @@ def test_the_library_drives_it() -> None:
     """Metadata, mode, voltage, supply, samples and stop; its currents and pins are the board's, and ours are its."""
     current_a = np.repeat([10e-6, 6e-3, 3e-3, 80e-3], 2000)
     pins = (np.arange(8000) // 100 % 2).astype(np.uint8)
-    with served(instrument := Ppk2(3.3), Profile(current_a, pins)):
+    with served(instrument := EmulatedPpk2(3.3), Profile(current_a, pins)):
         library = PPK2_API(instrument.url.removeprefix("ppk2:"), timeout=1, exclusive=True)
         assert library.get_modifiers()
         for name in CONSTANTS:
@@ -57,7 +57,7 @@ def test_the_library_drives_it() -> None:
 def test_ranges_have_hysteresis() -> None:
     """A current that swings about a range's end changes it once, not at every sample."""
     swinging = 5e-3 + 0.3e-3 * np.sin(np.arange(5000) / 3)
-    instrument = Ppk2(3.3)
+    instrument = EmulatedPpk2(3.3)
     words = instrument._converter.words(swinging, np.zeros(5000, np.uint8), 3.3)
     instrument.close()
     ranges = words >> 14 & 7
@@ -68,7 +68,7 @@ def test_faults_are_drawn_from_their_seed() -> None:
     """The same seed loses the same words; another one others."""
 
     def sent(seed: int) -> bytes:
-        instrument = Ppk2(3.3, Faults(noise_a=1e-4, lose=0.01, double=0.01, tear=0.01, seed=seed))
+        instrument = EmulatedPpk2(3.3, Faults(noise_a=1e-4, lose=0.01, double=0.01, tear=0.01, seed=seed))
         words = instrument._converter.words(np.full(5000, 5e-3), np.zeros(5000, np.uint8), 3.3)
         instrument.close()
         return instrument._converter.bytes_of(words)

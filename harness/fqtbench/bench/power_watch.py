@@ -57,7 +57,15 @@ def watch_power(
         if not job.wiring:
             tap.stop()
             return
-        emit({"event": "wiring", **_try_wiring(tap, open_line, model, monitor.trigger)})
+        emit({"event": "wiring", **_wiring(tap, open_line, model, monitor)})
+
+
+def _wiring(tap: Tap, open_line: OpenLine, model: BoardModel, monitor: Sampling) -> Event:
+    if monitor.trigger < monitor.instrument.digital_inputs:
+        return _try_wiring(tap, open_line, model, monitor.trigger)
+    tap.stop()
+    why = f"not tried: {monitor.instrument.name} has no digital input {monitor.trigger}"
+    return {"verdict": "untried", "text": why, "evaluated": 0, "windows": 0}
 
 
 def _try_wiring(tap: Tap, open_line: OpenLine, model: BoardModel, trigger: int) -> Event:

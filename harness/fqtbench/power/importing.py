@@ -11,12 +11,13 @@ from fqtbench.schema import nearest
 
 _HEAD_BYTES: Final = 4096
 _READERS: Final = {
-    ".parquet": "trace",
-    ".ppk2": "import_ppk2",
-    ".jls": "import_jls",
-    ".csv": "import_csv",
+    ".parquet": ("trace", "load"),
+    ".ppk2": ("import_ppk2", "read_ppk2"),
+    ".jls": ("import_jls", "read_jls"),
+    ".csv": ("import_csv", "read_csv"),
 }
-"""Modules of this package with a function `load(path) -> Recording`, loaded only for a file of theirs."""
+"""Modules of this package and their functions (path) -> Recording, loaded only for a file of theirs."""
+_PPK2_CSV: Final = ("import_ppk2_csv", "read_ppk2_csv")
 _MAGIC: Final = {b"PAR1": ".parquet", b"PK\x03\x04": ".ppk2", b"jlsfmt": ".jls"}
 _PPK2_HEADER: Final = ("timestamp(ms)", "current(ua)")
 
@@ -31,14 +32,15 @@ def load(path: Path) -> Recording:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise UsageError(f"trace {path}: can't be read: {error.strerror or error}") from error
-    reader: Callable[[Path], Recording] = import_module(f"fqtbench.power.{_module(path, head)}").load
+    module, function = _reader(path, head)
+    reader: Callable[[Path], Recording] = getattr(import_module(f"fqtbench.power.{module}"), function)
     return reader(path)
 
 
-def _module(path: Path, head: bytes) -> str:
+def _reader(path: Path, head: bytes) -> tuple[str, str]:
     suffix = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), path.suffix.lower())
     if suffix == ".csv" and _is_ppk2_csv(head):
-        return "import_ppk2"
+        return _PPK2_CSV
     if suffix not in _READERS:
         raise UsageError(
             f"trace {path}: unknown format {path.suffix or '(no suffix)'}{nearest(path.suffix, _READERS)}; "

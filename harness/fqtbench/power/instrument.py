@@ -77,6 +77,11 @@ class Instrument(Protocol):
         """The supply in V: as set, or as measured in the middle if it can't set it."""
         ...
 
+    @property
+    def digital_inputs(self) -> int:
+        """How many digital inputs it has; one without any can't see the board's trigger, so gives no windows."""
+        ...
+
     def calibration_fault(self) -> str | None:
         """Return what is wrong with its calibration and, behind a semicolon, what to do; None if nothing is."""
         ...

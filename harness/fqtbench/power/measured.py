@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fqtbench.board import Origin, Supply
-from fqtbench.errors import MonitorError
+from fqtbench.errors import MonitorError, UsageError
 from fqtbench.power.account import Account, Windows
 from fqtbench.power.edges import between_edges
 from fqtbench.power.excerpt import Excerpt, ExcerptKeeper
@@ -73,8 +73,14 @@ class MeasuredMonitor:
         return self.instrument.calibration_fault()
 
     def start(self) -> None:
-        """Begin a record."""
+        """Begin a record. Raises UsageError if the instrument lacks the input that the trigger should be on."""
         self._raise_failure()
+        if self.trigger >= self.instrument.digital_inputs:
+            raise UsageError(
+                f"{self.instrument.name} has no digital input {self.trigger}, so it can't see the board's trigger and "
+                "gives no energies of phases; use another input (`?trigger=N`), or an instrument with inputs. "
+                "`fqtbench power BOARD` shows what it can: the mean"
+            )
         self._cutter = WindowCutter(
             self.instrument.rate_hz, self.instrument.volts, self.trigger, TRIGGER_GAP_S
         )

@@ -91,6 +91,11 @@ class Ppk2:
         """The supply that it was set to, in V."""
         return self._millivolts / 1000
 
+    @property
+    def digital_inputs(self) -> int:
+        """D0 to D7 of its logic port."""
+        return 8
+
     def calibration_fault(self) -> str | None:
         """Return what is wrong with the constants that it carries, and what to do."""
         return self._metadata.fault()

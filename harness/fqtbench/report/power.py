@@ -62,7 +62,7 @@ def draw_trace(trace: Excerpt, phases: NDArray[np.str_], origin: str) -> Drawing
     axes.plot(time_ms[shown], current_ma[shown], color="#222222", linewidth=0.8)
     axes.set_xlim(time_ms[0], time_ms[-1])
     axes.set_ylim(bottom=min(0.0, float(np.nanmin(current_ma))))
-    axes.set_xlabel("Time (ms, measured)")
+    axes.set_xlabel(f"Time (ms, {origin})")
     axes.set_ylabel(f"Current (mA, {origin})")
     axes.set_title("Current of the first training steps")
     _legend(axes, phases)

@@ -17,9 +17,9 @@ def open_instrument(kind: str, supply_volts: float, faults: Faults) -> EmulatedI
     """
     match kind:
         case "ppk2":
-            from fqtbench.virtual.instruments.ppk2 import Ppk2  # noqa: PLC0415
+            from fqtbench.virtual.instruments.ppk2 import EmulatedPpk2  # noqa: PLC0415
 
-            return Ppk2(supply_volts, faults)
+            return EmulatedPpk2(supply_volts, faults)
         case "otii":
             from fqtbench.virtual.instruments.otii import EmulatedOtii  # noqa: PLC0415
 

@@ -22,7 +22,7 @@ _MILLIVOLTS: Final = (800, 5000)
 _PIECE_BYTES: Final = 1 << 14
 
 
-class Ppk2:
+class EmulatedPpk2:
     """One PPK2. It comes up with the supply off, as a real one does.
 
     A `miscalibrated` one tells the defaults instead of the constants that it measures with.
