@@ -28,7 +28,7 @@ _SUPPLY = Supply(volts=3.0, active_ma=6.0, idle_ma=1.0, source="a test")
 _DEADLINE_S = 60.0
 
 
-def _address(instrument: emulated.Ppk2) -> str:
+def _address(instrument: emulated.EmulatedPpk2) -> str:
     return instrument.url.removeprefix("ppk2:")
 
 
@@ -65,7 +65,7 @@ def test_a_known_current_is_measured_within_a_code() -> None:
     """1 µA to 500 mA in steps, up and down: every sample within a code, sums as well, pins at their samples."""
     current_a = _steps()
     pins = (np.arange(len(current_a)) // 700 % 5).astype(np.uint8)
-    with served(instrument := emulated.Ppk2(3.0), Profile(current_a, pins)):
+    with served(instrument := emulated.EmulatedPpk2(3.0), Profile(current_a, pins)):
         device = Ppk2(_address(instrument), _SUPPLY)
         device.supply(True)
         device.start()
@@ -83,7 +83,7 @@ def test_a_known_current_is_measured_within_a_code() -> None:
 
 def test_noise_is_unbiased() -> None:
     """Noise as wide as many codes: the mean stays."""
-    with served(instrument := emulated.Ppk2(3.0, Faults(noise_a=0.2e-3)), Profile(np.full(20_000, 8e-3))):
+    with served(instrument := emulated.EmulatedPpk2(3.0, Faults(noise_a=0.2e-3)), Profile(np.full(20_000, 8e-3))):
         device = Ppk2(_address(instrument), _SUPPLY)
         device.supply(True)
         device.start()
@@ -95,7 +95,7 @@ def test_noise_is_unbiased() -> None:
 
 def test_a_board_without_supply_draws_nothing() -> None:
     """The supply is as it was until it is switched; what a board would draw does not matter then."""
-    with served(instrument := emulated.Ppk2(3.0), Profile(np.full(4000, 5e-3))):
+    with served(instrument := emulated.EmulatedPpk2(3.0), Profile(np.full(4000, 5e-3))):
         device = Ppk2(_address(instrument), _SUPPLY)
         assert not instrument.powered
         device.start()
@@ -109,7 +109,7 @@ def test_faults_are_flagged_and_nothing_else_is_wrong(fault: str) -> None:
     """Words lost, doubled and torn on their way: each noticed, and no sample outside what is flagged is wrong."""
     rng = np.random.default_rng(1)
     current_a = rng.uniform(6e-3, 40e-3, 30_000)
-    with served(instrument := emulated.Ppk2(3.0, Faults(**{fault: 1e-3, "seed": 4})), Profile(current_a)):  # type: ignore[arg-type]
+    with served(instrument := emulated.EmulatedPpk2(3.0, Faults(**{fault: 1e-3, "seed": 4})), Profile(current_a)):  # type: ignore[arg-type]
         device = Ppk2(_address(instrument), _SUPPLY)
         device.supply(True)
         device.start()
@@ -124,7 +124,7 @@ def test_faults_are_flagged_and_nothing_else_is_wrong(fault: str) -> None:
 def test_a_second_record_begins_at_sample_0() -> None:
     """Start, read a little, start again: what was left is thrown away."""
     profile = Profile(np.concatenate([np.full(50_000, 1e-3), np.full(50_000, 2e-3)]))
-    with served(instrument := emulated.Ppk2(3.0), profile):
+    with served(instrument := emulated.EmulatedPpk2(3.0), profile):
         device = Ppk2(_address(instrument), _SUPPLY)
         device.supply(True)
         device.start()
@@ -138,7 +138,7 @@ def test_a_second_record_begins_at_sample_0() -> None:
 
 def test_another_program_left_it_sampling() -> None:
     """A process was killed while its PPK2 sampled: the next one opens it all the same."""
-    with served(instrument := emulated.Ppk2(3.0), Profile(np.full(200_000, 1e-3))):
+    with served(instrument := emulated.EmulatedPpk2(3.0), Profile(np.full(200_000, 1e-3))):
         with serial.Serial(_address(instrument), timeout=10) as left:
             left.write(b"\x06")
             assert left.read(1000)
@@ -151,7 +151,7 @@ def test_another_program_left_it_sampling() -> None:
 
 def test_stop_while_another_thread_reads() -> None:
     """The reader gets all that was measured, and then nothing."""
-    with served(instrument := emulated.Ppk2(3.0), Profile(np.full(20_000, 1e-3))):
+    with served(instrument := emulated.EmulatedPpk2(3.0), Profile(np.full(20_000, 1e-3))):
         device = Ppk2(_address(instrument), _SUPPLY)
         device.start()
         chunks: list[Chunk] = []
@@ -177,7 +177,7 @@ def test_stop_while_another_thread_reads() -> None:
 def test_the_voltage_is_set_and_the_mode_left() -> None:
     """A source meter stays one: switching it again might interrupt the supply."""
     commands: list[bytes] = []
-    instrument = emulated.Ppk2(5.0)
+    instrument = emulated.EmulatedPpk2(5.0)
     obey = instrument._obey
     instrument._obey = lambda command, arguments: (  # type: ignore[method-assign]
         commands.append(bytes([command]) + arguments),
@@ -206,7 +206,7 @@ def test_the_voltage_is_set_and_the_mode_left() -> None:
 
 def test_one_that_was_never_calibrated_says_so() -> None:
     """It answers with the libraries' defaults."""
-    with served(instrument := emulated.Ppk2(3.0, Faults(miscalibrated=True))):
+    with served(instrument := emulated.EmulatedPpk2(3.0, Faults(miscalibrated=True))):
         device = Ppk2(_address(instrument), _SUPPLY)
         assert "never calibrated" in str(device.calibration_fault())
         device.close()
@@ -214,7 +214,7 @@ def test_one_that_was_never_calibrated_says_so() -> None:
 
 def test_two_cannot_hold_it() -> None:
     """The second is told that another program has it."""
-    with served(instrument := emulated.Ppk2(3.0)):
+    with served(instrument := emulated.EmulatedPpk2(3.0)):
         device = Ppk2(_address(instrument), _SUPPLY)
         with pytest.raises(MonitorError, match="another program holds"):
             Ppk2(_address(instrument), _SUPPLY)
@@ -223,7 +223,7 @@ def test_two_cannot_hold_it() -> None:
 
 def test_unplugged_while_it_samples() -> None:
     """The port vanishes: MonitorError, whichever method notices."""
-    with served(instrument := emulated.Ppk2(3.0), Profile(np.full(1_000_000, 1e-3))) as ended:
+    with served(instrument := emulated.EmulatedPpk2(3.0), Profile(np.full(1_000_000, 1e-3))) as ended:
         device = Ppk2(_address(instrument), _SUPPLY)
         device.start()
         assert device.read(10.0) is not None
@@ -264,7 +264,7 @@ def test_something_else_at_the_port(say: bytes, why: str, monkeypatch: pytest.Mo
 
 def test_bytes_that_are_no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that sends noise instead of samples is not waited for for ever."""
-    with served(instrument := emulated.Ppk2(3.0), Profile(np.full(400_000, 1e-3))):
+    with served(instrument := emulated.EmulatedPpk2(3.0), Profile(np.full(400_000, 1e-3))):
         monkeypatch.setattr(
             instrument._converter, "bytes_of", lambda words: np.full(len(words), 0x55AA55AA, "<u4").tobytes()
         )
