@@ -29,9 +29,9 @@ baseline: $(VENV)/.dev
 	@$(BIN)/fqtbench baseline update results/baseline/gate out/baseline --reason "$$REASON"
 
 # What takes longer than a test should, on virtual boards: random delays under load, SIGKILL at random instants, faults
-# of boards, lines and disks, Ctrl-C, a slow-down that the gate must find.
+# of boards, lines and disks, Ctrl-C, energies through an emulated instrument, a slow-down that the gate must find.
 soak: $(VENV)/.dev
-	@for name in uart disturbance kills reliability gate; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in uart disturbance kills reliability energy gate; do FQTBENCH_STRICT=1 $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # The gate a hundred times on unchanged code; some ten minutes.
 reruns: $(VENV)/.dev
@@ -61,7 +61,7 @@ kernels: firmware
 
 # Make the committed figures again: the two suites, every promise, the README's table. Commit first: it clones.
 results: $(VENV)/.dev
-	@for name in kernels suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills reliability four_boards gate reruns clean_clone readme; do \
+	@for name in kernels suites uart speed timing_bounds timing_m7 m7_trace flash disturbance kills reliability four_boards energy ppk2_decode trace_hour gate reruns clean_clone readme; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # The accuracy studies on the board `host`, half an hour on one core.
