@@ -109,8 +109,9 @@ def test_an_instrument_gets_its_address_and_its_monitor_the_rest(monkeypatch: py
         "def open_instrument(address, supply):\n"
         "    return Memory([], name=address, volts=supply.volts)\n",
     )
-    monitor = kind("dummy:/dev/ttyACM0?trigger=3&origin=modelled", SUPPLY)
-    assert (monitor.instrument.name, monitor.origin) == ("/dev/ttyACM0", "modelled")
+    monitor = kind("dummy:/dev/ttyACM0?trigger=3&origin=modelled&model=mix/1", SUPPLY)
+    assert (monitor.instrument.name, monitor.trigger, monitor.origin) == ("/dev/ttyACM0", 3, "modelled")
+    assert monitor.model_id == f"{monitor.instrument.model_id}; current mix/1"
     assert kind("dummy:C0FFEE", SUPPLY).origin == "measured"
 
 

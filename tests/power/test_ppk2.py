@@ -83,7 +83,9 @@ def test_a_known_current_is_measured_within_a_code() -> None:
 
 def test_noise_is_unbiased() -> None:
     """Noise as wide as many codes: the mean stays."""
-    with served(instrument := emulated.EmulatedPpk2(3.0, Faults(noise_a=0.2e-3)), Profile(np.full(20_000, 8e-3))):
+    with served(
+        instrument := emulated.EmulatedPpk2(3.0, Faults(noise_a=0.2e-3)), Profile(np.full(20_000, 8e-3))
+    ):
         device = Ppk2(_address(instrument), _SUPPLY)
         device.supply(True)
         device.start()
@@ -109,7 +111,9 @@ def test_faults_are_flagged_and_nothing_else_is_wrong(fault: str) -> None:
     """Words lost, doubled and torn on their way: each noticed, and no sample outside what is flagged is wrong."""
     rng = np.random.default_rng(1)
     current_a = rng.uniform(6e-3, 40e-3, 30_000)
-    with served(instrument := emulated.EmulatedPpk2(3.0, Faults(**{fault: 1e-3, "seed": 4})), Profile(current_a)):  # type: ignore[arg-type]
+    with served(
+        instrument := emulated.EmulatedPpk2(3.0, Faults(**{fault: 1e-3, "seed": 4})), Profile(current_a)
+    ):  # type: ignore[arg-type]
         device = Ppk2(_address(instrument), _SUPPLY)
         device.supply(True)
         device.start()

@@ -164,7 +164,7 @@ def server(
 def test_a_launched_board_says_where_its_instrument_is(
     server: tuple[command.Server, MemoryInstrument],
 ) -> None:
-    assert server[0].addresses()["power"] == "memory:?origin=modelled"
+    assert str(server[0].addresses()["power"]).startswith("memory:?origin=modelled&model=instruction-mix/")
 
 
 def test_time_stands_still_while_the_instrument_has_too_much_to_send(

@@ -6,7 +6,7 @@ The address of a board's instrument is ``<kind>:<address>``, and behind it, opti
 
 `trigger`: the number of the digital input that the board's trigger pin is wired to, 0 to 7; 0 if it isn't said.
 `origin`: `modelled` says that the instrument is an emulation. Whoever launches one adds it, as a launched board says
-whether its cycles are modelled; a driver can't know.
+whether its cycles are modelled; a driver can't know. `model`: the name of the power model whose current it measures.
 """
 
 import importlib
@@ -22,7 +22,7 @@ from fqtbench.power.measured import MeasuredMonitor, SupplyingMonitor
 from fqtbench.schema import nearest
 
 _INPUTS: Final = 8
-_KEYS: Final = ["trigger", "origin"]
+_KEYS: Final = ["trigger", "origin", "model"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class InstrumentUrl:
     address: str
     trigger: int
     origin: Origin
+    model: str | None
 
 
 def parse_instrument_url(url: str) -> InstrumentUrl:
@@ -58,7 +59,7 @@ def parse_instrument_url(url: str) -> InstrumentUrl:
         )
     for origin in get_args(Origin):
         if origin == said.get("origin", "measured") != "published":
-            return InstrumentUrl(kind, address, int(trigger), origin)
+            return InstrumentUrl(kind, address, int(trigger), origin, said.get("model"))
     raise UsageError(f"power monitor {url}: origin={said['origin']} is neither measured nor modelled")
 
 
@@ -93,7 +94,9 @@ class InstrumentKind:
         except ImportError as error:  # also what a vendor's library may lack in its turn
             raise self._lacking(url, f"its driver can't be loaded ({error})") from error
         try:
-            return self.monitor(instrument, supply, trigger=where.trigger, origin=where.origin)
+            return self.monitor(
+                instrument, supply, trigger=where.trigger, origin=where.origin, current_model=where.model
+            )
         except BaseException:
             instrument.close()
             raise

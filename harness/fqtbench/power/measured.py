@@ -32,7 +32,8 @@ class MeasuredMonitor:
     """A monitor that cuts what `instrument` samples into the windows of the board's trigger pin.
 
     `trigger`: the instrument's digital input that the pin is wired to. `origin`: what its figures are; an emulated
-    instrument's are modelled, which only who launched it can know. `traces`: a folder where each record is kept as a
+    instrument's are modelled, which only who launched it can know; `current_model` names what its current comes from.
+    `traces`: a folder where each record is kept as a
     trace, record-1.parquet and so on.
 
     It owns the instrument: `close` closes that.
@@ -45,11 +46,13 @@ class MeasuredMonitor:
         *,
         trigger: int = 0,
         origin: Origin = "measured",
+        current_model: str | None = None,
         traces: Path | None = None,
     ) -> None:
         self.instrument: Final = instrument
         self.trigger: Final = trigger
         self._supply, self._origin, self._traces = supply, origin, traces
+        self._current_model = current_model
         self._recorder: Recorder | None = None
         self._failure: Exception | None = None
         self._fresh, self._totals = Fresh(), Totals()
@@ -65,8 +68,9 @@ class MeasuredMonitor:
 
     @property
     def model_id(self) -> str:
-        """The instrument's kind, serial number, firmware and calibration."""
-        return self.instrument.model_id
+        """The instrument's kind, serial number, firmware and calibration; and the model of an emulation's current."""
+        instrument = self.instrument.model_id
+        return instrument if self._current_model is None else f"{instrument}; current {self._current_model}"
 
     def calibration_fault(self) -> str | None:
         """Return what is wrong with the instrument's calibration; what to do; None if nothing is."""
@@ -208,10 +212,13 @@ class SupplyingMonitor(MeasuredMonitor):
         *,
         trigger: int = 0,
         origin: Origin = "measured",
+        current_model: str | None = None,
         traces: Path | None = None,
         off_s: float = _OFF_S,
     ) -> None:
-        super().__init__(instrument, supply, trigger=trigger, origin=origin, traces=traces)
+        super().__init__(
+            instrument, supply, trigger=trigger, origin=origin, current_model=current_model, traces=traces
+        )
         self._off_s = off_s
         if abs(instrument.volts - supply.volts) > _WRONG_SUPPLY * supply.volts:
             raise MonitorError(

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from fqtbench.virtual import chips
 from fqtbench.virtual.instruments.instrument import Faults
@@ -114,7 +115,7 @@ class Server:
             self.line.close()
             sys.exit(f"fqtbench virtual: can't publish the power monitor: {error}; choose another --power")
         separator = "&" if "?" in instrument.url else "?"
-        self.power_url = f"{instrument.url}{separator}origin=modelled"
+        self.power_url = f"{instrument.url}{separator}origin=modelled&model={quote(self.sampler.model.name)}"
 
     def addresses(self) -> dict[str, str | float]:
         """Return what a launched board says of itself."""

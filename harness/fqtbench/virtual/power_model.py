@@ -103,8 +103,13 @@ class PowerModel:
     core: str
 
     @property
+    def name(self) -> str:
+        """Name of the model with a hash of its constants."""
+        return self.model_id.partition(":")[0]
+
+    @property
     def model_id(self) -> str:
-        """Name of the model with a hash of its constants, and where those that have a source come from."""
+        """Its name, its constants, and where those that have a source come from."""
         weights = ", ".join(f"{kind.value} {value}" for kind, value in WEIGHTS.items())
         constants = f"{self.active_ma} mA active, {self.idle_ma} mA idle"
         scale = MEAN_WEIGHTS[self.core]

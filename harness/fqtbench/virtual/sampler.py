@@ -51,6 +51,11 @@ class Sampler:
         self._obey()
 
     @property
+    def model(self) -> PowerModel:
+        """What the board's current comes from."""
+        return self._model
+
+    @property
     def holds(self) -> bool:
         """Whether the board must stand still until the instrument's host has read."""
         return self._instrument.backlog_bytes > MAX_BACKLOG_BYTES
