@@ -26,7 +26,7 @@ Answer = TypeVar("Answer", Step, Evaluated)
 
 # Of the records in one event: few enough for a live progress bar, enough to cost nothing.
 _BATCH_RECORDS: Final = 256
-_BATCH_PERIOD_S: Final = 0.5
+_BATCH_PERIOD_S: Final = 1.0
 TENSOR_STATES_NAME: Final = "tensor states"
 LAYER_STATES_NAME: Final = "layer states"
 _DTYPES: Final = {
