@@ -32,7 +32,8 @@ def draw_power(results: SuiteResults) -> list[Drawing]:
     for run in results.runs:
         trace = run.trace()
         if trace is not None:
-            phases = phases_of(trace, run.steps.updated.to_numpy(bool))
+            trigger = run.energy.get("account", {}).get("trigger", 0)
+            phases = phases_of(trace, run.steps.updated.to_numpy(bool), trigger)
             origin = run.metrics["step_j"].origin if "step_j" in run.metrics else "measured"
             drawings += [draw_trace(trace, phases, origin), draw_histogram(trace, phases, origin)]
             break
