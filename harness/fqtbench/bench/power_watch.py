@@ -39,8 +39,9 @@ def watch_power(
             "the board's power monitor gives no samples to look at; only its energies can be had"
         )
     instrument = monitor.instrument
-    about = {"name": instrument.name, "model_id": monitor.model_id, "rate_hz": instrument.rate_hz}
-    emit({"event": "instrument", **about, "volts": instrument.volts, "trigger": monitor.trigger})
+    about: Event = {"name": instrument.name, "model_id": monitor.model_id, "rate_hz": instrument.rate_hz}
+    about |= {"origin": monitor.origin, "volts": instrument.volts, "trigger": monitor.trigger}
+    emit({"event": "instrument", **about})
     with ExitStack() as stack:
         stack.callback(instrument.close)
         writer = None

@@ -108,7 +108,7 @@ class Instrument(Protocol):
 
 
 def trigger_fault(instrument: Instrument, trigger: int) -> str | None:
-    """Return why `instrument` can't see a trigger pin on its digital input `trigger`, and what to do; None if it can."""
+    """Return why `instrument` can't see a pin on its digital input `trigger`, and what to do; None if it can."""
     n = instrument.digital_inputs
     if trigger < n:
         return None
