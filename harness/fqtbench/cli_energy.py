@@ -11,7 +11,8 @@ from rich.table import Table
 
 from fqtbench.cli_options import JsonOption, errors, interruptible, output, print_json
 from fqtbench.errors import UsageError
-from fqtbench.experiment.energy import CONFIDENCE, PHASES, PhaseEnergy, describe
+from fqtbench.experiment.energy import CONFIDENCE, PhaseEnergy, describe
+from fqtbench.power import PHASES
 from fqtbench.power.analysis import Analysis, analyse
 from fqtbench.power.importing import load
 from fqtbench.power.instrument import Flag

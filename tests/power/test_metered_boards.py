@@ -28,6 +28,7 @@ from fqtbench.experiment.plan import Run
 from fqtbench.experiment.runner import Order, run_suite
 from fqtbench.experiment.spec import load_suite
 from fqtbench.report import write_report
+from tests.boards import END_DEADLINE_S
 from tests.command import run_command
 from tests.experiment import suites
 
@@ -231,7 +232,7 @@ def test_a_look_at_the_board_tries_the_trigger_and_its_trace_has_the_windows(
     assert found["phases"]["window"]["all"]["mean_j"] == pytest.approx(inference_j, rel=0.02)
 
 
-def test_a_board_without_firmware_is_told_from_one_whose_trigger_was_tried(tmp_path: Path) -> None:
+def test_a_trigger_that_cannot_be_tried_is_an_error_that_says_how_to_look_anyway(tmp_path: Path) -> None:
     bench_of(tmp_path, "--power", "lpm01a")
     looked = run_command("power", "desk", "--seconds", "0.3", cwd=tmp_path, deadline_s=DEADLINE_S)
     assert looked.returncode == 3
@@ -239,18 +240,27 @@ def test_a_board_without_firmware_is_told_from_one_whose_trigger_was_tried(tmp_p
     assert "--no-wiring" in looked.stderr
 
 
-def test_a_board_comes_back_from_a_power_cycle_by_its_instrument(ppk2: Done, flash: Path) -> None:
-    assert ppk2.out.is_dir()
+def examined(on: BoardInstance, *rungs: Rung) -> dict[str, str | None]:
+    """Take `rungs`, then examine the board as `fqtbench doctor` does; returns what is wrong with each part."""
     model = load_models()[MODEL]
     events: list[dict[str, Any]] = []
-    charge = Charge(instance=board("--power", "ppk2", "--flash", str(flash)), model=model)
     firmware = load_firmware(model)
-    access = WiredAccess(charge, events.append)
+    access = WiredAccess(Charge(instance=on, model=model), events.append)
     try:
         access.attach()
-        access.restore(Rung.POWER_CYCLE)
+        for rung in rungs:
+            access.restore(rung)
         access.examine(ExamineJob(elf=firmware.path.resolve(), build_id=firmware.build_id))
     finally:
-        access.end(patience_s=10.0)
-    tried = {event["part"]: event.get("message") for event in events if event["event"] == "tried"}
-    assert tried == dict.fromkeys(("monitor", "probe", "port", "line"))
+        access.end(patience_s=END_DEADLINE_S)
+    return {event["part"]: event.get("message") for event in events if event["event"] == "tried"}
+
+
+def test_a_board_comes_back_from_a_power_cycle_by_its_instrument(ppk2: Done, flash: Path) -> None:
+    assert ppk2.out.is_dir()
+    found = examined(board("--power", "ppk2", "--flash", str(flash)), Rung.POWER_CYCLE)
+    assert found == dict.fromkeys(("monitor", "probe", "port", "line"))
+
+
+def test_the_doctor_says_that_an_instrument_cannot_see_the_trigger() -> None:
+    assert "has no digital inputs" in str(examined(board("--power", "lpm01a"))["monitor"])

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from fqtbench.bench.access import Emit, Event
 from fqtbench.board import Origin
 from fqtbench.errors import MonitorError
-from fqtbench.power import Excerpting, Measuring, Monitor, Sampling
+from fqtbench.power import PHASES, Excerpting, Measuring, Monitor, Sampling
 from fqtbench.quantity import finite
 from fqtbench.wire import Evaluated, Step
 
-PHASES: Final = ("forward", "backward", "update")
 Energies = NDArray[np.float64]
 _ROWS_PER_EVENT: Final = 4096
 

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from fqtbench.experiment.energy import PHASES
 from fqtbench.experiment.results import RunResult, SuiteResults
+from fqtbench.power import PHASES
 from fqtbench.power.excerpt import Excerpt
 from fqtbench.report import style
 from fqtbench.report.drawing import Drawing
