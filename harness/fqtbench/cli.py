@@ -269,7 +269,8 @@ def virtual(
 ) -> None:
     """Serve a virtual board until standard input closes or Ctrl-C; its addresses are the first line of output.
 
-    Options go to the virtual board: --probe-port N, --uart PATH|tcp, --flash FILE.
+    Options go to the virtual board: --probe-port N, --uart PATH|tcp, --flash FILE, and --power ppk2|otii|lpm01a with
+    --power-faults LIST for an emulated power monitor (docs/power.md).
     """
     known = [name for name, candidate in load_models().items() if candidate.virtual]
     if model not in known:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from fqtbench.cli_options import JsonOption, errors, interruptible, output, print_json
 from fqtbench.errors import UsageError
-from fqtbench.experiment.energy import PHASES, PhaseEnergy, describe
+from fqtbench.experiment.energy import CONFIDENCE, PhaseEnergy, describe
+from fqtbench.power import PHASES
 from fqtbench.power.analysis import Analysis, analyse
 from fqtbench.power.importing import load
 from fqtbench.power.instrument import Flag
@@ -40,7 +41,11 @@ def energy(
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut a trace that was recorded elsewhere into windows, and say the energy of each."""
+    """Cut a trace into windows, and say the energy of each; exit code 2 if there is none.
+
+    It reads what the nRF Connect Power Profiler saves (.ppk2) and exports (.csv), Joulescope's .jls, Otii's and
+    similar .csv, and .parquet of `fqtbench power --save` or of a run. Its content tells what it is.
+    """
     with interruptible("interrupted"), errors.status(f"reading {trace}"):
         found = analyse(load(trace), trigger, volts)
     names = ("window",) if phases == 1 else PHASES[:phases]
@@ -102,32 +107,31 @@ def _windows_table(found: Analysis, names: tuple[str, ...]) -> Table:
 
 
 def _spreads_table(spreads: dict[str, PhaseEnergy | None]) -> Table:
+    """A column for each phase, of which there are fewer than figures: all of it fits into 80 characters."""
     table = Table(box=box.SIMPLE_HEAD)
-    for column in (
-        "phase",
-        "windows",
-        "mean",
-        "median",
-        "99 % of the median",
-        "± edges",
-        "median above idle",
-    ):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, phase in spreads.items():
-        if phase is None:
-            table.add_row(name, "0", *["–"] * 5)
-            continue
-        interval = phase.all.interval_j
-        table.add_row(
-            name,
-            str(phase.n_windows),
-            si(phase.all.mean_j, "J"),
-            si(phase.all.median_j, "J"),
-            "–" if interval is None else " to ".join(si(value, "J") for value in interval),
-            si(phase.edge_uncertainty_j, "J"),
-            "–" if phase.above_idle is None else si(phase.above_idle.median_j, "J"),
-        )
+    table.add_column("", no_wrap=True)
+    for name in spreads:
+        table.add_column(name, justify="right", no_wrap=True)
+    columns = [_figures(phase) for phase in spreads.values()]
+    titles = ("windows", "mean", "median", f"{CONFIDENCE:.0%} of the median", "± edges", "median above idle")
+    for title, *cells in zip(titles, *columns, strict=True):
+        table.add_row(title, *cells)
     return table
+
+
+def _figures(phase: PhaseEnergy | None) -> tuple[str, ...]:
+    """Return what a phase's column says, from top to bottom."""
+    if phase is None:
+        return ("0", *["–"] * 5)
+    interval = phase.all.interval_j
+    return (
+        str(phase.n_windows),
+        si(phase.all.mean_j, "J"),
+        si(phase.all.median_j, "J"),
+        "–" if interval is None else " to ".join(si(value, "J") for value in interval),
+        si(phase.edge_uncertainty_j, "J"),
+        "–" if phase.above_idle is None else si(phase.above_idle.median_j, "J"),
+    )
 
 
 def _analysis_json(

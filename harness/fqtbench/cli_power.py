@@ -125,6 +125,8 @@ def _say_sum(board: str, instrument: dict[str, Any], sights: list[dict[str, Any]
             f"mean {si(mean_a, 'A')} ({si(lowest, 'A')} to {si(highest, 'A')}), {si(mean_w, 'W')} at "
             f"{instrument['volts']:g} V"
         )
+    if not n and instrument["origin"] == "modelled":
+        lines.append("a virtual board draws nothing while it waits for its host: its time stands still")
     if save is not None:
         lines.append(f"trace: {save.resolve()}")
     output.print("\n".join(lines), markup=False, highlight=False)

@@ -1,6 +1,7 @@
 """Promise: what is drawn of measured power is what was sampled, by phase, with unit and origin, its table beside it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,11 @@ def test_each_window_gets_its_phase_and_only_updates_that_were_made() -> None:
     phases = phases_of(trace(), TWO_STEPS)
     counts = {str(name): int((phases == name).sum()) for name in np.unique(phases)}
     assert counts == {"forward": 60, "backward": 120, "update": 20, "idle": 30}
+
+
+def test_the_input_that_the_trigger_is_wired_to_tells_the_phases() -> None:
+    other = replace(trace(), digital=trace().digital << 2)
+    np.testing.assert_array_equal(phases_of(other, TWO_STEPS, trigger=2), phases_of(trace(), TWO_STEPS))
 
 
 def test_windows_behind_the_last_known_step_are_not_named() -> None:

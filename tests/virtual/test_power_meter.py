@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fqtbench.virtual import block_hook as blocks
 from fqtbench.virtual.chips.nrf52840.chip import CLOCK_HZ, Nrf52840
 from fqtbench.virtual.power_hook import MAX_SAMPLES
-from fqtbench.virtual.power_meter import Meter
+from fqtbench.virtual.power_meter import ChargeMeter
 from fqtbench.virtual.power_model import PowerModel, classify, weight
 from tests.virtual.chips import chip_with, run_to_sleep
 from tests.virtual.programs import BKPT, CALLS, COPIES, EVENTS, FAULT, LOOPS, MASKED, SVC, Program
@@ -23,9 +23,9 @@ RATES_HZ = (100_000.0, 99_991.0, 3_000.0, 1e6 / 3, 2_000_000.0, 7.5)
 
 def _measured(
     program: Program, rate_hz: float, slices: random.Random | None = None
-) -> tuple[Nrf52840, Meter, np.ndarray]:
+) -> tuple[Nrf52840, ChargeMeter, np.ndarray]:
     chip = chip_with(program)
-    meter = Meter(chip, MODEL, CLOCK_HZ, rate_hz)
+    meter = ChargeMeter(chip, MODEL, CLOCK_HZ, rate_hz)
     samples = []
     while chip.runnable and chip.now < 3_000_000:
         chip.run(3_000_000 - chip.now if slices is None else slices.randint(1, 50_000))
@@ -80,7 +80,7 @@ def test_more_samples_at_once_than_the_hook_has_room_for() -> None:
 @pytest.mark.parametrize("program", [LOOPS, CALLS, FAULT, BKPT], ids=["loops", "calls", "fault", "bkpt"])
 def test_measuring_changes_no_count(program: Program) -> None:
     alone, metered = chip_with(program), chip_with(program)
-    meter = Meter(metered, MODEL, CLOCK_HZ, 100_000)
+    meter = ChargeMeter(metered, MODEL, CLOCK_HZ, 100_000)
     for chip in (alone, metered):
         chip.run(2_000_000)
     meter.close()
@@ -91,11 +91,11 @@ def test_measuring_changes_no_count(program: Program) -> None:
 def test_blocks_that_ran_before_are_charged_alike() -> None:
     """A meter that comes later charges what one that was there all along does from then on."""
     chip, other = chip_with(LOOPS), chip_with(LOOPS)
-    whole = Meter(chip, MODEL, CLOCK_HZ, 100_000)
+    whole = ChargeMeter(chip, MODEL, CLOCK_HZ, 100_000)
     for each in (chip, other):
         each.run(100_000)
     before_c = whole.charge_c()
-    late = Meter(other, MODEL, CLOCK_HZ, 100_000)
+    late = ChargeMeter(other, MODEL, CLOCK_HZ, 100_000)
     for each in (chip, other):
         run_to_sleep(each)
     assert late.charge_c() == pytest.approx(whole.charge_c() - before_c, rel=1e-12)
@@ -103,7 +103,7 @@ def test_blocks_that_ran_before_are_charged_alike() -> None:
 
 def test_steps_and_halts_of_a_debugger_are_charged_by_their_time() -> None:
     chip = chip_with(LOOPS)
-    meter = Meter(chip, replace(MODEL, idle_ma=3.3), CLOCK_HZ, 100_000)
+    meter = ChargeMeter(chip, replace(MODEL, idle_ma=3.3), CLOCK_HZ, 100_000)
     chip.halt()
     for _ in range(40):
         chip.step()
@@ -112,7 +112,7 @@ def test_steps_and_halts_of_a_debugger_are_charged_by_their_time() -> None:
 
 def test_a_meter_that_is_closed_charges_no_more() -> None:
     chip = chip_with(LOOPS)
-    meter = Meter(chip, MODEL, CLOCK_HZ, 100_000)
+    meter = ChargeMeter(chip, MODEL, CLOCK_HZ, 100_000)
     chip.run(10_000)
     meter.close()
     charged = meter.charge_c()
@@ -124,7 +124,7 @@ def test_a_meter_that_is_closed_charges_no_more() -> None:
 @pytest.mark.parametrize("rate_hz", [CLOCK_HZ * 2.0, 1e-9])
 def test_a_rate_that_can_not_be_taken_is_refused(rate_hz: float) -> None:
     with pytest.raises(ValueError, match="can't be taken"):
-        Meter(chip_with(LOOPS), MODEL, CLOCK_HZ, rate_hz)
+        ChargeMeter(chip_with(LOOPS), MODEL, CLOCK_HZ, rate_hz)
 
 
 def test_kinds_of_instructions() -> None:

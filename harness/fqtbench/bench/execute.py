@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from fqtbench.bench.access import Emit, Event, TrainingDevice
 from fqtbench.bench.job import TrainJob, epoch_order
-from fqtbench.bench.meter import PHASES, Meter
+from fqtbench.bench.meter import Meter
 from fqtbench.bench.mlperf_tiny import measure
 from fqtbench.board import BoardModel
 from fqtbench.datasets import Dataset
 from fqtbench.errors import DeviceError, WrongDeviceError
-from fqtbench.power import Monitor
+from fqtbench.power import PHASES, Monitor
 from fqtbench.training.image import LAYER_STATE, LAYER_STATES, TENSOR_STATE, TENSOR_STATES, Image, TensorType
 from fqtbench.training.reference import Trainer
 from fqtbench.wire import Evaluated, Step

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from fqtbench.bench.access import Emit, Event
 from fqtbench.board import Origin
 from fqtbench.errors import MonitorError
-from fqtbench.power import Excerpting, Measuring, Monitor
+from fqtbench.power import PHASES, Excerpting, Measuring, Monitor, Sampling
 from fqtbench.quantity import finite
 from fqtbench.wire import Evaluated, Step
 
-PHASES: Final = ("forward", "backward", "update")
 Energies = NDArray[np.float64]
 _ROWS_PER_EVENT: Final = 4096
 
@@ -87,7 +86,8 @@ class Meter:
     def end(self) -> None:
         """Send the instrument's account, and the trace of the first windows, if there are such."""
         if isinstance(self._monitor, Measuring):
-            self._emit({"event": "energy_account", **finite(asdict(self._monitor.account()))})
+            wire = {"trigger": self._monitor.trigger} if isinstance(self._monitor, Sampling) else {}
+            self._emit({"event": "energy_account", **wire, **finite(asdict(self._monitor.account()))})
         if isinstance(self._monitor, Excerpting):
             from fqtbench.power.recorded import to_parquet  # noqa: PLC0415  (Arrow, which few workers need)
 

@@ -258,7 +258,7 @@ def _name(rung: Rung | None) -> str | None:
 
 def _after_all(error: FqtbenchError, attempts: int) -> FqtbenchError:
     """Return the error of a board that is given up, saying how often it was tried if it was more than once."""
-    if attempts == 1:
+    if attempts <= 1:
         return error
     last = type(error)(f"{error} (given up after {attempts} attempts)")
     for note in getattr(error, "__notes__", ()):

@@ -11,6 +11,7 @@ from fqtbench.bench.job import PowerJob
 from fqtbench.board import BoardModel
 from fqtbench.errors import DeviceError, LinkError, UsageError
 from fqtbench.power import Monitor, Sampling
+from fqtbench.power.instrument import trigger_fault
 from fqtbench.power.modelled import ModelledMonitor
 from fqtbench.power.tap import Tap
 from fqtbench.wire import Device, SerialLine
@@ -38,8 +39,9 @@ def watch_power(
             "the board's power monitor gives no samples to look at; only its energies can be had"
         )
     instrument = monitor.instrument
-    about = {"name": instrument.name, "model_id": monitor.model_id, "rate_hz": instrument.rate_hz}
-    emit({"event": "instrument", **about, "volts": instrument.volts, "trigger": monitor.trigger})
+    about: Event = {"name": instrument.name, "model_id": monitor.model_id, "rate_hz": instrument.rate_hz}
+    about |= {"origin": monitor.origin, "volts": instrument.volts, "trigger": monitor.trigger}
+    emit({"event": "instrument", **about})
     with ExitStack() as stack:
         stack.callback(instrument.close)
         writer = None
@@ -61,11 +63,11 @@ def watch_power(
 
 
 def _wiring(tap: Tap, open_line: OpenLine, model: BoardModel, monitor: Sampling) -> Event:
-    if monitor.trigger < monitor.instrument.digital_inputs:
+    fault = trigger_fault(monitor.instrument, monitor.trigger)
+    if fault is None:
         return _try_wiring(tap, open_line, model, monitor.trigger)
     tap.stop()
-    why = f"not tried: {monitor.instrument.name} has no digital input {monitor.trigger}"
-    return {"verdict": "untried", "text": why, "evaluated": 0, "windows": 0}
+    return _untried(fault)
 
 
 def _try_wiring(tap: Tap, open_line: OpenLine, model: BoardModel, trigger: int) -> Event:
@@ -81,11 +83,14 @@ def _try_wiring(tap: Tap, open_line: OpenLine, model: BoardModel, trigger: int) 
             n_evaluated = sum(1 for _ in device.evaluate([zeros] * EVALUATIONS))
     except (LinkError, DeviceError) as error:
         tap.stop()
-        why = f"not tried: {error}; `fqtbench run` puts firmware and a network on the board"
-        return {"verdict": "untried", "text": why, "evaluated": 0, "windows": 0}
+        return _untried(f"{error}; `fqtbench run` puts firmware and a network on the board")
     n_windows = tap.stop() - before
     verdict, text = judge(n_evaluated, n_windows, model, trigger)
     return {"verdict": verdict, "text": text, "evaluated": n_evaluated, "windows": n_windows}
+
+
+def _untried(why: str) -> Event:
+    return {"verdict": "untried", "text": f"not tried: {why}", "evaluated": 0, "windows": 0}
 
 
 def judge(n_evaluated: int, n_windows: int, model: BoardModel, trigger: int) -> tuple[str, str]:

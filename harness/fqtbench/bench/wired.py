@@ -28,7 +28,8 @@ from fqtbench.errors import (
     UsageError,
     WrongDeviceError,
 )
-from fqtbench.power import Calibrated, Monitor, SupplySwitch, closing, open_monitor
+from fqtbench.power import Calibrated, Monitor, Sampling, SupplySwitch, closing, open_monitor
+from fqtbench.power.instrument import trigger_fault
 from fqtbench.probe import Probe, Segment, elf_segments
 from fqtbench.wire import Device, Hello, SerialLine, open_line
 
@@ -159,11 +160,19 @@ class WiredAccess:
                 return
             with closing(monitor):
                 fault = monitor.calibration_fault() if isinstance(monitor, Calibrated) else None
+                blind = (
+                    trigger_fault(monitor.instrument, monitor.trigger)
+                    if isinstance(monitor, Sampling)
+                    else None
+                )
                 monitor.stop()
         except (BoardError, UsageError) as error:
             self._tried("monitor", error)
             return
-        self._tried("monitor", None if fault is None else CalibrationError(fault))
+        if fault is not None:
+            self._tried("monitor", CalibrationError(fault))
+        else:
+            self._tried("monitor", None if blind is None else UsageError(blind))
 
     def _examine_chip(self, job: ExamineJob) -> bool:
         """Return whether the chip has the firmware; program it if the job says so. The chip is reset."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fqtbench.power import PHASES
+
 if TYPE_CHECKING:
     import pandas as pd
 
 Event = dict[str, Any]
 CONFIDENCE: Final = 0.99
-PHASES: Final = ("forward", "backward", "update")
 
 
 @dataclass(frozen=True)

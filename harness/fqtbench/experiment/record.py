@@ -11,9 +11,10 @@ import numpy as np
 from fqtbench.board import Origin
 from fqtbench.clock import now
 from fqtbench.errors import BoardError
-from fqtbench.experiment.energy import PHASES, energy_record
+from fqtbench.experiment.energy import energy_record
 from fqtbench.experiment.metrics import MetricValue, Source, metric_value
 from fqtbench.experiment.plan import Run
+from fqtbench.power import PHASES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,6 +1,6 @@
 """Energy: monitors behind one small protocol, opened by URL."""
 
-from fqtbench.power.account import Account, Windows
+from fqtbench.power.account import PHASES, Account, Windows
 from fqtbench.power.excerpt import Excerpt
 from fqtbench.power.kinds import known_kinds, load_kind, open_monitor, switches_supply
 from fqtbench.power.monitor import (
@@ -16,6 +16,7 @@ from fqtbench.power.monitor import (
 )
 
 __all__ = [
+    "PHASES",
     "Account",
     "Calibrated",
     "Closable",

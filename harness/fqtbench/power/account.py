@@ -1,9 +1,13 @@
 """What a measuring monitor says of the windows it found, beyond their energies."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+PHASES: Final = ("forward", "backward", "update")
+"""Of a training step, each of which is a window, in this order."""
 
 
 @dataclass(frozen=True)

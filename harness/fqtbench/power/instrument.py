@@ -105,3 +105,22 @@ class Instrument(Protocol):
     def close(self) -> None:
         """Let go of the instrument; the supply stays as it is. Closing twice is fine."""
         ...
+
+
+def trigger_fault(instrument: Instrument, trigger: int) -> str | None:
+    """Return why `instrument` can't see a pin on its digital input `trigger`, and what to do; None if it can."""
+    n = instrument.digital_inputs
+    if trigger < n:
+        return None
+    if n == 0:
+        lacks, remedy = "no digital inputs", "put the board on a PPK2, an Otii or a Joulescope"
+    else:
+        inputs = "only input 0" if n == 1 else f"only inputs 0 to {n - 1}"
+        lacks, remedy = (
+            f"{inputs}, not {trigger}",
+            "wire the pin to one of them, and say which by `?trigger=N`",
+        )
+    return (
+        f"{instrument.name} has {lacks}, so it can't see the board's trigger pin and gives no energies of phases; "
+        f"{remedy}. `fqtbench power BOARD --no-wiring` shows what the board draws"
+    )

@@ -13,7 +13,7 @@ from fqtbench.errors import MonitorError, UsageError
 from fqtbench.power.account import Account, Windows
 from fqtbench.power.edges import between_edges
 from fqtbench.power.excerpt import Excerpt, ExcerptKeeper
-from fqtbench.power.instrument import Chunk, Flag, Instrument
+from fqtbench.power.instrument import Chunk, Flag, Instrument, trigger_fault
 from fqtbench.power.monitor import State
 from fqtbench.power.recorder import Recorder
 from fqtbench.power.totals import Fresh, Totals
@@ -79,12 +79,9 @@ class MeasuredMonitor:
     def start(self) -> None:
         """Begin a record. Raises UsageError if the instrument lacks the input that the trigger should be on."""
         self._raise_failure()
-        if self.trigger >= self.instrument.digital_inputs:
-            raise UsageError(
-                f"{self.instrument.name} has no digital input {self.trigger}, so it can't see the board's trigger and "
-                "gives no energies of phases; use another input (`?trigger=N`), or an instrument with inputs. "
-                "`fqtbench power BOARD` shows what it can: the mean"
-            )
+        fault = trigger_fault(self.instrument, self.trigger)
+        if fault is not None:
+            raise UsageError(fault)
         self._cutter = WindowCutter(
             self.instrument.rate_hz, self.instrument.volts, self.trigger, TRIGGER_GAP_S
         )

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from fqtbench.experiment.energy import PHASES
 from fqtbench.experiment.metrics import Metric, MetricValue, Source
+from fqtbench.power import PHASES
 from fqtbench.regression.noise import MIN_REPLICATES, Interval, corrected, paired, welch
 from fqtbench.regression.rules import Rule
 from fqtbench.regression.side import RunSide

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from fqtbench.errors import ResultError
 from fqtbench.experiment.committed import CommittedRun, committed_runs
-from fqtbench.experiment.energy import PHASES
 from fqtbench.experiment.metrics import BY_NAME, MetricValue
 from fqtbench.experiment.record import EPOCHS, RESULT
 from fqtbench.experiment.results import RunResult, load_results
 from fqtbench.experiment.spec import canonical_json
+from fqtbench.power import PHASES
 
 SEED: Final = "seed"
 Text = Annotated[str, Field(max_length=500)]

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from fqtbench.experiment.energy import PHASES
 from fqtbench.experiment.results import RunResult, SuiteResults
+from fqtbench.power import PHASES
 from fqtbench.power.excerpt import Excerpt
 from fqtbench.report import style
 from fqtbench.report.drawing import Drawing
@@ -32,7 +32,8 @@ def draw_power(results: SuiteResults) -> list[Drawing]:
     for run in results.runs:
         trace = run.trace()
         if trace is not None:
-            phases = phases_of(trace, run.steps.updated.to_numpy(bool))
+            trigger = run.energy.get("account", {}).get("trigger", 0)
+            phases = phases_of(trace, run.steps.updated.to_numpy(bool), trigger)
             origin = run.metrics["step_j"].origin if "step_j" in run.metrics else "measured"
             drawings += [draw_trace(trace, phases, origin), draw_histogram(trace, phases, origin)]
             break

@@ -103,7 +103,8 @@ class Server:
         self._slice_cycles = 400_000
         self._busy_s = 0.0
         self._backlog = False  # somebody needs an answer, without having to ask again
-        self._closed = threading.Lock()
+        self._closing = threading.RLock()  # a signal may come while its own thread closes
+        self._closed = False
 
     def _put_on(self, kind: str, faults: Faults) -> None:
         """Put the board on an emulated power monitor."""
@@ -182,19 +183,33 @@ class Server:
         self._slice_cycles = min(max(int(self._slice_cycles * change), low), high)
 
     def close(self) -> None:
-        """Remove what was published; keep the flash if asked to. Only the first call does anything."""
-        if not self._closed.acquire(blocking=False):
-            return
+        """Keep the flash if asked to; remove what was published. Only the first call does anything.
+
+        Another thread's waits for it: what is unpublished fails under the thread that serves, and its end is the
+        process's.
+        """
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._close()
+
+    def _close(self) -> None:
+        if self._flash_file is not None:
+            self._keep_flash(self._flash_file)
         self.line.unpublish()
         if self.sampler is not None:
             self.sampler.unpublish()
-        if self._flash_file is not None:
-            self._flash_file.write_bytes(self.chip.read_memory(self._flash.base, self._flash.size))
         if self._stats:
             cpu = self.chip.cpu
             rate = cpu.instructions / self._busy_s / 1e6 if self._busy_s else 0.0
             text = f"{cpu.instructions} instructions, {cpu.now} cycles, {self._busy_s:.3f} s, {rate:.1f} MIPS"
             print(text, file=sys.stderr, flush=True)
+
+    def _keep_flash(self, file: Path) -> None:
+        """Write all of it or nothing, whenever the process is ended."""
+        whole = file.with_name(f"{file.name}.tmp")
+        whole.write_bytes(self.chip.read_memory(self._flash.base, self._flash.size))
+        whole.replace(file)
 
 
 def _end_with_stdin(server: Server) -> None:

@@ -21,7 +21,7 @@ _NA: Final = 1e-9
 _CHARGE_LIMIT: Final = 1 << 62
 
 
-class Meter:
+class ChargeMeter:
     """Charges `chip` with what `model` says, `rate_hz` samples a second of virtual time.
 
     A chip has one meter at most. The CPU must not run while a method does, but for a register access. ValueError for a

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fqtbench.virtual import native
 from fqtbench.virtual.chip import Chip
 from fqtbench.virtual.instruments.instrument import MAX_BACKLOG_BYTES, EmulatedInstrument
-from fqtbench.virtual.power_meter import Meter
+from fqtbench.virtual.power_meter import ChargeMeter
 from fqtbench.virtual.power_model import PowerModel
 
 _MAX_WINDOWS: Final = 100_000
@@ -40,7 +40,7 @@ class Sampler:
         self._chip, self._instrument, self._model, self._clock_hz = chip, instrument, model, clock_hz
         self._feeds = False  # whether the instrument has ever fed the board
         self._rate_hz: float | None = None
-        self.meter: Meter | None = None
+        self.meter: ChargeMeter | None = None
         self._n_fed = 0
         self._level = chip.trigger  # in the last sample that was fed
         self._edges: list[tuple[int, bool]] = []  # the sample from which on a level holds
@@ -109,7 +109,7 @@ class Sampler:
         self._high_since = None
         self._level = self._chip.trigger
         if rate_hz is not None:
-            self.meter = Meter(self._chip, self._model, self._clock_hz, rate_hz)
+            self.meter = ChargeMeter(self._chip, self._model, self._clock_hz, rate_hz)
 
     def _on_edge(self, cycle: int, level: bool) -> None:
         if self.meter is None:
