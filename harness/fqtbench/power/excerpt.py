@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fqtbench.power.instrument import Chunk
+from fqtbench.power.instrument import Chunk, joined
 
 MAX_SAMPLES: Final = 1 << 20
 MARGIN_SAMPLES: Final = 64
@@ -46,7 +46,7 @@ class ExcerptKeeper:
         if self.full or not len(chunk):
             return
         if not self._begun:
-            chunk = _joined([*self._kept, chunk])
+            chunk = joined([*self._kept, chunk])
             self._kept, self._n_kept = [], 0
         high = (chunk.digital & self._bit) != 0
         if not self._begun:
@@ -60,7 +60,7 @@ class ExcerptKeeper:
         """Return what was kept; None if no window has begun."""
         if not self._begun:
             return None
-        kept = _joined(self._kept)
+        kept = joined(self._kept)
         return Excerpt(rate_hz, volts, kept.current_a, kept.digital, kept.flags)
 
     def _end_of(self, high: NDArray[np.bool_]) -> int:
@@ -79,16 +79,6 @@ class ExcerptKeeper:
     def _keep(self, chunk: Chunk) -> None:
         self._kept.append(chunk)
         self._n_kept += len(chunk)
-
-
-def _joined(chunks: list[Chunk]) -> Chunk:
-    """Return chunks in a row as one."""
-    return Chunk(
-        chunks[0].first,
-        np.concatenate([chunk.current_a for chunk in chunks]),
-        np.concatenate([chunk.digital for chunk in chunks]),
-        np.concatenate([chunk.flags for chunk in chunks]),
-    )
 
 
 def _part(chunk: Chunk, begin: int, end: int) -> Chunk:

@@ -49,6 +49,23 @@ class Chunk:
         return len(self.current_a)
 
 
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Return chunks in a row as one; ValueError if they are in none."""
+    expected = chunks[0].first
+    for chunk in chunks:
+        if chunk.first != expected:
+            raise ValueError(f"samples from {chunk.first} on, after {expected}")
+        expected += len(chunk)
+    volts = [chunk.volts for chunk in chunks if chunk.volts is not None]
+    return Chunk(
+        chunks[0].first,
+        np.concatenate([chunk.current_a for chunk in chunks]),
+        np.concatenate([chunk.digital for chunk in chunks]),
+        np.concatenate([chunk.flags for chunk in chunks]),
+        np.concatenate(volts) if len(volts) == len(chunks) else None,
+    )
+
+
 class Instrument(Protocol):
     """One instrument, opened by its constructor, until `close`.
 

@@ -10,10 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import numpy as np
-
 from fqtbench.errors import MonitorError
-from fqtbench.power.instrument import Chunk, Instrument
+from fqtbench.power.instrument import Chunk, Instrument, joined
 
 _READ_S: Final = 0.1  # for which a read waits: how late the end of a record is noticed
 _QUIET_S: Final = 0.3  # without a sample behind a stop: nothing more is on its way
@@ -102,26 +100,9 @@ class Recorder:
                 if chunk is not None:
                     waiting.append(chunk)
                 if waiting and (chunk is None or sum(map(len, waiting)) >= enough):
-                    self._take(_joined(waiting))
+                    self._take(joined(waiting))
                     waiting = []
                 if chunk is None:
                     return
         except Exception as error:
             self._fail(error)
-
-
-def _joined(chunks: list[Chunk]) -> Chunk:
-    """Return chunks in a row as one; ValueError if they are in none."""
-    expected = chunks[0].first
-    for chunk in chunks:
-        if chunk.first != expected:
-            raise ValueError(f"samples from {chunk.first} on, after {expected}")
-        expected += len(chunk)
-    volts = [chunk.volts for chunk in chunks if chunk.volts is not None]
-    return Chunk(
-        chunks[0].first,
-        np.concatenate([chunk.current_a for chunk in chunks]),
-        np.concatenate([chunk.digital for chunk in chunks]),
-        np.concatenate([chunk.flags for chunk in chunks]),
-        np.concatenate(volts) if len(volts) == len(chunks) else None,
-    )
