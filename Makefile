@@ -11,9 +11,10 @@ demo: $(VENV)/.demo
 	@$(BIN)/fqtbench run experiments/quickstart.yaml --out out/demo
 
 # A file's tests share what they have built. The slowest files come early by their names; sorted by the number of
-# tests, as xdist would, one of them comes last, and the other cores wait for it.
+# tests, as xdist would, one of them comes last, and the other cores wait for it. Tests of boards wait for these a third
+# of their time, so three workers are what keeps two cores busy.
 test: check
-	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 # The project's own gate (docs/ci.md): a training step on each virtual board beside the committed baseline.
 gate: $(VENV)/.dev
