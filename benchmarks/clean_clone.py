@@ -6,8 +6,11 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Final
 
 from benchmarks.promise import ROOT, Promise, keep
+
+_SHORTFALL: Final = "compilers and emulated boards are most of it, and this computer is shared with others"
 
 
 def _timed(command: list[str], folder: Path) -> float:
@@ -31,7 +34,8 @@ def main() -> None:
     keep("demo_accuracy", Promise(1, "its accuracy on unseen images", "≥ 70 %", f"{100 * accuracy:.1f} %",
                                   accuracy >= 0.70, "make demo"))  # fmt: skip
     keep("test", Promise(2, "`make test` in a fresh clone, 2 cores", "< 10 min", f"{test_s / 60:.1f} min",
-                         test_s < 600, "python -m benchmarks.clean_clone"))  # fmt: skip
+                         test_s < 600, "python -m benchmarks.clean_clone",
+                         "" if test_s < 600 else _SHORTFALL))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ _SHORTFALL: Final = (
 )
 _OVERHEAD: Final = "each step wakes a worker, which finds its caches full of what the boards work with"
 _BOARDS: Final = 4
-_ROUNDS: Final = 5
+_ROUNDS: Final = 3
 _STEPS: Final = 800
 _RECORDED: Final = 3 * _STEPS // 2  # a bare loop is not done before the boards are, though it is faster
 _TURN_S: Final = 1.0  # well below the 2 s after which a worker asks a silent board what is the matter
