@@ -1,4 +1,4 @@
-"""Serves an emulated instrument in a thread, feeding it a current as a virtual board would."""
+"""Serves an emulated instrument in a thread, feeding it a current as a virtual board would; reads it by its driver."""
 
 import select
 import threading
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from fqtbench.power.instrument import Chunk, Instrument
 from fqtbench.virtual.instruments.instrument import MAX_BACKLOG_BYTES, EmulatedInstrument
 
 Profile = Callable[[NDArray[np.int64]], tuple[NDArray[np.float64], NDArray[np.uint8]]]
@@ -39,3 +40,16 @@ def served(instrument: EmulatedInstrument, profile: Profile, slice_samples: int 
         done.set()
         thread.join(timeout=10)
         instrument.close()
+
+
+def record(driver: Instrument, samples: int) -> list[Chunk]:
+    """Return at least so many samples, and what comes behind the stop."""
+    driver.start()
+    chunks: list[Chunk] = []
+    while sum(map(len, chunks)) < samples:
+        chunks += (got := driver.read(10))
+        assert got, "nothing came in 10 s"
+    driver.stop()
+    while got := driver.read(10):
+        chunks += got
+    return chunks

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from fqtbench.board import Supply
 from fqtbench.errors import MonitorError
-from fqtbench.power.instrument import Chunk, Flag
+from fqtbench.power.instrument import Flag
 from fqtbench.power.lpm01a import Lpm01a, open_instrument
 from fqtbench.virtual.instruments.instrument import Faults
 from fqtbench.virtual.instruments.lpm01a import EmulatedLpm01a
-from tests.power.feeding import served
+from tests.power.feeding import record, served
 
 SUPPLY = Supply(volts=3.0, active_ma=5, idle_ma=1, source="test")
 
@@ -28,19 +28,6 @@ def opened(instrument: EmulatedLpm01a) -> Lpm01a:
     driver = open_instrument(instrument.url.removeprefix("lpm01a:"), SUPPLY)
     assert isinstance(driver, Lpm01a)
     return driver
-
-
-def record(driver: Lpm01a, samples: int) -> list[Chunk]:
-    """Return at least so many samples, and what comes behind the stop."""
-    driver.start()
-    chunks: list[Chunk] = []
-    while sum(map(len, chunks)) < samples:
-        chunks += (got := driver.read(10))
-        assert got, "nothing came in 10 s"
-    driver.stop()
-    while got := driver.read(10):
-        chunks += got
-    return chunks
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from fqtbench.board import Supply
 from fqtbench.errors import MonitorError
-from fqtbench.power.instrument import Chunk
 from fqtbench.power.otii import Otii, open_instrument
 from fqtbench.virtual.instruments.instrument import Faults
 from fqtbench.virtual.instruments.otii import EmulatedOtii
-from tests.power.feeding import served
+from tests.power.feeding import record, served
 
 SUPPLY = Supply(volts=3.0, active_ma=5, idle_ma=1, source="test")
 otii_client = pytest.importorskip("otii_tcp_client.otii_client")
@@ -23,19 +22,6 @@ def profile(numbers: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np
     """Return windows of 40 samples, one in 100, with 5 mA; 1 mA else."""
     level = (numbers % 100 >= 60).astype(np.uint8)
     return np.where(level, 5e-3, 1e-3), level
-
-
-def record(driver: Otii, samples: int) -> list[Chunk]:
-    """Return at least so many samples, and what comes behind the stop."""
-    driver.start()
-    chunks: list[Chunk] = []
-    while sum(map(len, chunks)) < samples:
-        chunks += (got := driver.read(10))
-        assert got, "nothing came in 10 s"
-    driver.stop()
-    while got := driver.read(10):
-        chunks += got
-    return chunks
 
 
 def opened(instrument: EmulatedOtii, name: str = "") -> Otii:
