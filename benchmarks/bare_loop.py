@@ -7,7 +7,6 @@ executes the same instructions. ``python -m benchmarks.bare_loop FOLDER`` replay
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,7 +83,7 @@ def record(folder: Path, image: bytes, samples: Iterable[tuple[bytes, int]]) -> 
 class Loop:
     """A recording replayed in a process of its own, `pid`, which waits behind its warm-up.
 
-    `points` are what it says of its progress: time on the clock that all processes share, in s, and steps so far.
+    It says how far it is into a pipe, which is read at the end: to take part in a measurement costs CPU time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -96,15 +95,12 @@ class Loop:
             start_new_session=True,
         )
         self.pid: Final = self._process.pid
-        self.points: list[tuple[float, int]] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
 
     def await_ready(self) -> None:
         """Return when the warm-up is over."""
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
             raise SystemExit("a bare loop did not get ready")
-        self._reader.start()
 
     def start(self) -> None:
         """Let it train."""
@@ -112,21 +108,22 @@ class Loop:
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
-    @property
-    def ended(self) -> bool:
-        """Whether it has trained on all that was recorded."""
-        return not self._reader.is_alive()
+    def end(self) -> list[tuple[float, int]]:
+        """End it, wherever it is; return its points: time on the clock that all processes share (s), and steps so far.
+
+        Raises SystemExit if it has trained on all that was recorded before.
+        """
+        if self._process.poll() is not None:
+            raise SystemExit("a bare loop was done before the boards were: too few steps are recorded")
+        self._process.kill()
+        said, _ = self._process.communicate()
+        # The last line may be cut.
+        return [(at_s, steps) for at_s, steps in map(json.loads, said.splitlines()[:-1])]
 
     def close(self) -> None:
-        """End it, wherever it is."""
+        """End it, if it still runs."""
         self._process.kill()
-        self._process.communicate()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            at_s, steps = json.loads(line)
-            self.points.append((at_s, steps))
+        self._process.wait()
 
 
 def _replies(chip: UartChip, line: ReplayLine, data: bytes) -> bytes:

@@ -47,6 +47,29 @@ def test_a_port_passes_every_byte(terminal: tuple[int, str]) -> None:
         assert line.read() == b""
 
 
+def test_a_port_whose_other_end_is_gone_says_so() -> None:
+    """Not silence: a read that did not wait, and brought nothing, is no time-out."""
+    master, slave = pty.openpty()
+    with open_line(os.ttyname(slave), 1_000_000) as line:
+        os.close(slave)
+        os.close(master)
+        with pytest.raises(LinkError, match=r"reading from the serial line failed .* unplugged"):
+            line.read()
+        with pytest.raises(LinkError, match="writing to the serial line failed"):
+            line.write(b"x")
+
+
+def test_a_closed_port_refuses(terminal: tuple[int, str]) -> None:
+    """Its descriptors may be somebody else's by now."""
+    line = open_line(terminal[1], 1_000_000)
+    line.close()
+    line.close()
+    with pytest.raises(LinkError, match="reading from"):
+        line.read()
+    with pytest.raises(LinkError, match="writing to"):
+        line.write(b"x")
+
+
 def test_a_port_is_held_exclusively(terminal: tuple[int, str]) -> None:
     """A second program is told that the port is in use, until the first lets go."""
     _, path = terminal

@@ -7,8 +7,9 @@ that it has for each of its networks (https://github.com/mlcommons/tiny, benchma
 seconds and ten inferences are the bench's rule for a network that has no such number.
 """
 
+import math
 import statistics
-from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, Final
 
 from fqtbench.bench.access import Emit, Event, TrainingDevice
@@ -56,21 +57,18 @@ def _window(
     sample: int, window_s: float, dataset: Dataset, device: TrainingDevice, meter: Meter
 ) -> dict[str, Any]:
     """Infer one sample again and again until the time in its windows, by the board's clock, is enough."""
-    data, label = dataset.test_x[sample].tobytes(), int(dataset.test_y[sample])
+    sample_and_label = dataset.test_x[sample].tobytes(), int(dataset.test_y[sample])
     cycles: list[int] = []
     total = 0
-
-    def samples() -> Iterator[tuple[bytes, int]]:
-        """Stop as soon as the answers say so; those already on their way are inferred, and counted, too."""
-        while len(cycles) < MIN_INFERENCES or meter.seconds(total) < window_s:
-            yield data, label
-
     meter.record(on=True)
-    for answer in device.evaluate(samples()):
-        if not answer.forward_cycles:
-            raise DeviceError("the board answered an inference without its cycles; flash its firmware again")
-        cycles.append(answer.forward_cycles)
-        total += answer.forward_cycles
+    while missing := _missing(len(cycles), meter.seconds(total), window_s):
+        for answer in device.evaluate(repeat(sample_and_label, missing)):
+            if not answer.forward_cycles:
+                raise DeviceError(
+                    "the board answered an inference without its cycles; flash its firmware again"
+                )
+            cycles.append(answer.forward_cycles)
+            total += answer.forward_cycles
     meter.record(on=False)
     energy_j, uncertainty_j = meter.inferences(cycles)
     return {
@@ -81,3 +79,10 @@ def _window(
         "uncertainty_j": uncertainty_j,
         "inference_j": energy_j / len(cycles),
     }
+
+
+def _missing(n: int, seconds: float, window_s: float) -> int:
+    """Return how many inferences to ask for, now that `n` have taken `seconds`: as many as should be enough."""
+    if n < MIN_INFERENCES:
+        return MIN_INFERENCES - n
+    return max(math.ceil((window_s - seconds) / (seconds / n)), 0)

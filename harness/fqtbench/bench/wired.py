@@ -36,6 +36,7 @@ from fqtbench.wire import Device, Hello, SerialLine, open_line
 _RETURN_S: Final = 3.0  # a USB probe that was plugged in again has enumerated by then
 _POWER_UP_S: Final = 15.0  # behind a hub, and with a boot loader of its own
 _RETURN_POLL_S: Final = 0.5
+_LATE_S: Final = 0.5  # events leave once a second
 _DYING_S: Final = 0.2  # the line breaks a moment before the command that served it is gone
 
 
@@ -214,7 +215,7 @@ class WiredAccess:
         self.flash(job.elf, job.image)
         self._emit({"event": "stage", "text": "saying hello"})
         with self._line() as line:
-            device = Device(line)
+            device = Device(line, late_s=_LATE_S)
             hello = device.hello()
             self._check(hello, job)
             self._emit({"event": "hello", **_jsonable(asdict(hello))})

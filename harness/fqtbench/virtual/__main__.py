@@ -140,7 +140,10 @@ class Server:
     def turn(self) -> None:
         """Answer whoever wants something, and run the chip for a slice; wait for somebody if it can't run."""
         waits = not (self._backlog or self._runs)
-        if self._called(_IDLE_S if waits else 0.0) or self._backlog:
+        callers = self._callers(_IDLE_S if waits else 0.0)
+        if not self._backlog and callers and callers <= {*self.line.readers(), *self.line.writers()}:
+            self.chip.poll_line()  # while a board trains it is nearly always its host alone
+        elif callers or self._backlog:
             self._backlog = self._answer()
         if self._runs:
             self._run_slice()
@@ -150,8 +153,8 @@ class Server:
         """Whether virtual time goes on; not while the power monitor's host is behind, lest it loses samples."""
         return self.chip.runnable and not (self.sampler and self.sampler.holds)
 
-    def _called(self, timeout_s: float) -> bool:
-        """Return whether anyone wants something; one look for all, since mostly nobody does between two slices."""
+    def _callers(self, timeout_s: float) -> set[socket.socket | int]:
+        """Return who wants something; one look for all, since mostly nobody does between two slices."""
         readers: list[socket.socket | int] = [*self.probe.readers(), *self.profiler.readers()]
         writers: list[socket.socket | int] = [*self.probe.writers(), *self.line.writers()]
         readers += self.line.readers()
@@ -159,7 +162,7 @@ class Server:
             readers += self.sampler.readers()
             writers += self.sampler.writers()
         ready, writable, _ = select.select(readers, writers, (), timeout_s)
-        return bool(ready or writable)
+        return {*ready, *writable}
 
     def _answer(self) -> bool:
         """Serve probe, line, profiler and power monitor in this order; return whether one needs it again at once."""

@@ -4,8 +4,9 @@ The bytes are fixed in docs/wire.md; the device's end is ``firmware/wire/``.
 """
 
 from fqtbench.wire.device import Device
-from fqtbench.wire.line import Line, SerialLine, open_line
+from fqtbench.wire.line import Line, SerialLine
 from fqtbench.wire.messages import ArenaUse, Checksum, Evaluated, Hello, ImageStatus, Status, Step, Sunk
+from fqtbench.wire.opening import open_line
 
 __all__ = [
     "ArenaUse",

@@ -85,7 +85,7 @@ def body_bytes(payload_bytes: int) -> int:
 def decode(frame: bytes) -> Frame | None:
     """Return the frame in `frame` (without its 0x00), or None if code, length or CRC is wrong."""
     try:
-        body = bytes(cobs.decode(frame))
+        body: bytes = cobs.decode(frame)
     except cobs.DecodeError:
         return None
     if len(body) < MIN_BODY_BYTES or zlib.crc32(body) != _RESIDUE:

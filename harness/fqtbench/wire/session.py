@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from fqtbench.errors import DeviceError, LinkError
+from fqtbench.errors import BoardError, DeviceError, LinkError
 from fqtbench.wire.frames import REPLY_TO, Deframer, Frame, Type, encode
 from fqtbench.wire.line import Line
 from fqtbench.wire.messages import GRANT_BYTES, describe_reset
@@ -24,10 +24,10 @@ _RESENT_PATIENCE: Final = 1 / 20
 damaged frames only once until a good one comes, and on a noisy line the second try is as likely to be lost."""
 
 
-# For every reply; in Python 3.11 each `Type.NAME` is a call.
+# For every reply; in Python 3.11 each `Type.NAME` is a call, and each comparison with one, too.
 _NOP: Final = Type.NOP
-_NAK: Final = Type.NAK
-_ERROR: Final = Type.ERROR
+_NAK: Final = int(Type.NAK)
+_ERROR: Final = int(Type.ERROR)
 
 _AHEAD: Final = 32
 """Frames that are made at once, before there are credits for them. Between two replies other processes have the
@@ -40,14 +40,17 @@ class _Sent:
 
     seq: int
     type: Type
-    answer: Type
+    answer: int
     data: bytes
     reply: Frame | None = None
     times_sent: int = 1
 
 
 class Session:
-    """The sequence, credits and recovery of one session. `window` is the device's, from its HELLO."""
+    """The sequence, credits and recovery of one session. `window` is the device's, from its HELLO.
+
+    The rest is as in `Device`.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Session:
         retransmit_timeout_s: float,
         attempts: int,
         silence_deadline_s: float,
+        late_s: float = 0.0,
     ) -> None:
         self._line = line
         self._deframer = deframer
@@ -69,6 +73,7 @@ class Session:
         self._retransmit_timeout_s = retransmit_timeout_s
         self._attempts = attempts
         self._silence_deadline_s = silence_deadline_s
+        self._late_s = late_s
         self._next_seq = 1
         self._sent: deque[_Sent] = deque()  # of consecutive seq
         self._owed = 0  # frames in `_sent` that are no NOPs
@@ -82,27 +87,42 @@ class Session:
     def exchange(self, requests: Iterable[tuple[Type, bytes]]) -> Iterator[Frame]:
         """Send each request as credits allow and yield its reply (ERROR included) as received, in order.
 
-        While the caller looks at one reply the device works on the next request. A caller may stop early: the
-        next exchange takes in, and drops, what is still to come.
+        A reply may be kept for `late_s`, to be yielded with the next ones; ERROR is not kept. While the caller looks at
+        one reply the device works on the next request. A caller may stop early: the next exchange takes in, and drops,
+        what is still to come.
         """
         while self._sent:
             self._spend_credits()
             self._oldest_reply()
         frames = self._frames(requests)
-        exhausted = False
-        while True:
-            limit = self._limit()
-            while not exhausted and self._next_seq <= limit:
-                frame = next(frames, None)
-                if frame is None:
-                    exhausted = True
-                else:
-                    self._send(frame)
-            if not self._owed:
-                return  # the replies to NOPs are taken in by the next exchange
-            if exhausted:
+        there: list[Frame] = []
+        since_s = time.monotonic()
+        try:
+            while self._send_on(frames):
+                reply = self._oldest_reply()
+                there.append(reply)
+                if reply.type == _ERROR or time.monotonic() - since_s >= self._late_s:
+                    yield from there
+                    there.clear()
+                    since_s = time.monotonic()
+        except BoardError:
+            yield from there
+            raise
+        yield from there
+
+    def _send_on(self, frames: Iterator[_Sent]) -> bool:
+        """Spend the credits, on NOPs behind the last frame; return whether a reply is owed.
+
+        The replies to NOPs are taken in by the next exchange.
+        """
+        limit = self._limit()
+        while self._next_seq <= limit:
+            frame = next(frames, None)
+            if frame is None:
                 self._spend_credits()
-            yield self._oldest_reply()
+                break
+            self._send(frame)
+        return self._owed > 0
 
     def _frames(self, requests: Iterable[tuple[Type, bytes]]) -> Iterator[_Sent]:
         """Yield the frames of one exchange, made some ahead; nothing else is numbered before they are sent."""
@@ -111,7 +131,7 @@ class Session:
             yield from [self._frame(seq, *request) for seq, request in enumerate(batch, self._next_seq)]
 
     def _frame(self, seq: int, type_: Type, payload: bytes) -> _Sent:
-        return _Sent(seq, type_, REPLY_TO[type_], encode(type_, self._session, seq, payload))
+        return _Sent(seq, type_, int(REPLY_TO[type_]), encode(type_, self._session, seq, payload))
 
     def _limit(self) -> int:
         """Highest seq to send: within the grant, and not so far beyond a lost reply that the device forgets it."""
@@ -142,20 +162,23 @@ class Session:
         Raises `LinkError`.
         """
         oldest = self._sent[0]
-        began = heard = time.monotonic()
         self._patience_s = self._retransmit_timeout_s
-        ask_at = began + self._patience_s
         self._asks = 0
+        heard: float | None = None  # on a clock that nobody looks at before a read brings no reply
+        ask_at = 0.0
         while oldest.reply is None:
-            frames = self._deframer.feed(self._line.read())
+            alive = False
+            for frame in self._deframer.feed(self._line.read()):
+                alive |= self._take(frame)
+            if oldest.reply is not None:
+                break
             now = time.monotonic()
-            for frame in frames:
-                if self._take(frame):
-                    heard = now
-                    ask_at = now + self._patience_s
-            if oldest.reply is None and now >= heard + self._silence_deadline_s:
+            if alive or heard is None:
+                heard = now
+                ask_at = now + self._patience_s
+            if now >= heard + self._silence_deadline_s:
                 raise LinkError(self._silence(oldest, now - heard))
-            if oldest.reply is None and now >= ask_at:
+            if now >= ask_at:
                 self._patience_s = min(self._patience_s * 2, self._retransmit_timeout_s * _MAX_BACKOFF)
                 ask_at = now + self._patience_s
                 self._ask()
