@@ -1,7 +1,7 @@
 """A serial port of this computer, read and written with one system call each.
 
-pyserial takes eight to read a reply. Between two replies other processes have the processor and its caches: a system
-call then costs some 20 µs, as much as all that is done with a reply's bytes.
+pyserial takes eight to read a reply. Between two replies other processes have the processor and its caches, so that a
+system call costs as much as what is done with a reply's bytes.
 """
 
 import os
