@@ -1,14 +1,21 @@
-"""The C engine, built once per test run."""
+"""The C engine, built once in a test run."""
 
 import ctypes
+from pathlib import Path
 
 import pytest
 
+from tests.builds import built_once
 from tests.engine.native import build
+
+_FLAGS = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
 
 
 @pytest.fixture(scope="session")
 def engine_library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The engine as a shared library, with undefined behaviour trapped."""
-    flags = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
-    return ctypes.CDLL(str(build(tmp_path_factory.mktemp("engine"), *flags)))
+
+    def make(folder: Path) -> None:
+        build(folder, *_FLAGS)
+
+    return ctypes.CDLL(str(build(built_once(tmp_path_factory, "engine", make), *_FLAGS)))

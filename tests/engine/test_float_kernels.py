@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fqtbench.kernels.call import Call, Kernel, Result, Shape
 from fqtbench.training.image import LayerFlag
 from tests.kernels.compiled import on_core, on_host
-from tests.tools import require
 
 _CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "80")) // 4, 40)
 _SETTINGS = settings(
@@ -25,17 +24,14 @@ _SUBNORMAL = np.float32(1e-41)
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Call], Result]:
-    return on_host(tmp_path_factory.mktemp("plain"), require("cc", "gcc"), "-DFQT_PORTABLE")
+    return on_host(tmp_path_factory, "-DFQT_PORTABLE")
 
 
 @pytest.fixture(scope="module", params=["host", "cortex-m0plus", "cortex-m4", "cortex-m7"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Call], Result]:
-    folder = tmp_path_factory.mktemp("run")
     if request.param == "host":
-        return on_host(folder, require("cc", "gcc"), "-fsanitize=undefined", "-fno-sanitize-recover")
-    require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
-    require("make", "make")
-    return on_core(folder, request.param)
+        return on_host(tmp_path_factory, "-fsanitize=undefined", "-fno-sanitize-recover")
+    return on_core(tmp_path_factory, request.param)
 
 
 @st.composite

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fqtbench.kernels.call import Call, Kernel, Result, Shape
 from fqtbench.kernels.rig import OnCore
 from tests.kernels.compiled import on_core, on_host
-from tests.tools import require
 
 _CASES = max(int(os.environ.get("FQTBENCH_ENGINE_CASES", "80")) // 4, 40)
 _SETTINGS = settings(
@@ -26,16 +25,12 @@ _SPARE_BYTES = st.sampled_from([0, 0, 1 << 8, 1 << 10, 1 << 12, 1 << 15])
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Call], Result]:
-    return on_host(
-        tmp_path_factory.mktemp("host"), require("cc", "gcc"), "-fsanitize=undefined", "-fno-sanitize-recover"
-    )
+    return on_host(tmp_path_factory, "-fsanitize=undefined", "-fno-sanitize-recover")
 
 
 @pytest.fixture(scope="module", params=["cortex-m0plus", "cortex-m4", "cortex-m7"])
 def core(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OnCore:
-    require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
-    require("make", "make")
-    return on_core(tmp_path_factory.mktemp("core"), request.param)
+    return on_core(tmp_path_factory, request.param)
 
 
 _weight_zeros = st.one_of(st.just(128), st.integers(0, 255))  # most weights have 128

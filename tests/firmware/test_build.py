@@ -16,6 +16,7 @@ from elftools.elf.elffile import ELFFile
 from fqtbench.board import BoardModel
 from fqtbench.wire.frames import PROTOCOL_VERSION
 from tests.boards import VIRTUAL
+from tests.kernels.compiled import built_for
 from tests.tools import require
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
@@ -32,12 +33,6 @@ def rebuild(firmware: Path, out: Path, chip: str) -> Path:
     return out / "elf" / f"{chip}.elf"
 
 
-def rebuild_kernels(firmware: Path, out: Path, core: str) -> Path:
-    """Build the kernels of that folder for one core from nothing; return the ELF."""
-    _make(firmware, out, "-f", "bench/kernels.mk", f"CORE={core}")
-    return out / "elf" / f"kernels-{core}.elf"
-
-
 def _make(firmware: Path, out: Path, *arguments: str) -> None:
     where = [f"BUILD={out / 'build'}", f"OUT={out / 'elf'}", f"PYTHON={sys.executable}"]
     done = subprocess.run(
@@ -51,9 +46,10 @@ def _make(firmware: Path, out: Path, *arguments: str) -> None:
 
 
 class Built(NamedTuple):
-    """A board and the ELF of the sources as they are, built in another folder."""
+    """A board and the ELF of a copy of the sources as they are, in `folder`."""
 
     model: BoardModel
+    folder: Path
     elf: Path
 
     @property
@@ -65,7 +61,10 @@ class Built(NamedTuple):
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
     chip = request.param.firmware
-    return Built(request.param, rebuild(FIRMWARE, tmp_path_factory.mktemp(chip), chip))
+    folder = tmp_path_factory.mktemp(chip)
+    copy = folder / "somewhere else" / "firmware"
+    shutil.copytree(FIRMWARE, copy, ignore=shutil.ignore_patterns("build", "prebuilt", "__pycache__"))
+    return Built(request.param, folder, rebuild(copy, folder, chip))
 
 
 def entry(elf: Path) -> dict[str, object]:
@@ -81,30 +80,25 @@ def same_compiler(built: Built) -> bool:
 
 
 def test_the_prebuilt_firmware_is_that_of_the_sources(built: Built) -> None:
-    """Rebuilding gives the committed ELF and manifest, bit for bit."""
+    """Rebuilding a copy of them elsewhere gives the committed ELF and manifest, bit for bit."""
     if not same_compiler(built):
         pytest.skip(f"prebuilt with {entry(built.prebuilt)['toolchain']}, which is not installed")
     assert built.elf.read_bytes() == built.prebuilt.read_bytes()
     assert entry(built.elf) == entry(built.prebuilt)
 
 
-def test_the_folder_does_not_matter(built: Built, tmp_path: Path) -> None:
-    """A copy of the sources elsewhere gives the same ELF, and no path of either is in it."""
-    copy = tmp_path / "somewhere else" / "firmware"
-    shutil.copytree(FIRMWARE, copy, ignore=shutil.ignore_patterns("build", "prebuilt", "__pycache__"))
-    again = rebuild(copy, tmp_path / "out", built.model.firmware)
-    assert again.read_bytes() == built.elf.read_bytes()
-    for path in (FIRMWARE, built.elf.parent, Path.home()):
+def test_the_folder_does_not_matter(built: Built) -> None:
+    """No path is in the ELF: neither that of the sources nor that of what was built."""
+    for path in (FIRMWARE, built.folder, Path.home()):
         assert str(path).encode() not in built.elf.read_bytes()
 
 
 @pytest.mark.parametrize("core", sorted(json.loads((PREBUILT / "manifest.json").read_text())["kernels"]))
-def test_the_prebuilt_kernels_are_those_of_the_sources(core: str, tmp_path: Path) -> None:
+def test_the_prebuilt_kernels_are_those_of_the_sources(
+    core: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Rebuilding a copy of the sources elsewhere gives the committed ELF and its entry in the manifest."""
-    require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
-    copy = tmp_path / "somewhere else" / "firmware"
-    shutil.copytree(FIRMWARE, copy, ignore=shutil.ignore_patterns("build", "prebuilt", "__pycache__"))
-    elf = rebuild_kernels(copy, tmp_path / "out", core)
+    elf = built_for(tmp_path_factory, core)
     ours, listed = (
         json.loads((folder / "manifest.json").read_text())["kernels"][core]
         for folder in (elf.parent, PREBUILT)
@@ -113,7 +107,7 @@ def test_the_prebuilt_kernels_are_those_of_the_sources(core: str, tmp_path: Path
         pytest.skip(f"prebuilt with {listed['toolchain']}, which is not installed")
     assert elf.read_bytes() == (PREBUILT / elf.name).read_bytes()
     assert ours == listed
-    assert str(tmp_path).encode() not in elf.read_bytes()
+    assert str(elf.parent).encode() not in elf.read_bytes()
 
 
 def test_each_boards_core_has_kernels() -> None:

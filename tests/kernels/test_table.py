@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.tools import require
-
 pytest.importorskip("unicorn")
 
 from fqtbench.kernels.call import Call, Kernel, Result
@@ -37,7 +35,7 @@ def measured(core: str) -> list[Measured]:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Call], Result]:
-    return on_host(tmp_path_factory.mktemp("host"), require("cc", "gcc"))
+    return on_host(tmp_path_factory)
 
 
 def test_the_prebuilt_kernels_take_what_the_baseline_says(core: str, measured: list[Measured]) -> None:

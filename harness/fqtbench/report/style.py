@@ -44,7 +44,8 @@ _SETTINGS: Final[dict[Any, Any]] = {
     "figure.dpi": 100,
     "svg.hashsalt": "fqtbench",
     "svg.fonttype": "path",
-    "figure.constrained_layout.use": True,
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,  # a figure of `new_figure` has its own engine, until it is laid out
 }
 
 

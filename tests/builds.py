@@ -1,0 +1,28 @@
+"""What several tests build alike is built once in a test run, by whichever of its processes comes first."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+_DEADLINE_S = 300
+
+
+def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+    """Return a folder that `build` has filled; `name`, without spaces, says what with.
+
+    A build that failed is tried again by the next who wants it.
+    """
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a folder of its own in that of the run
+        base = base.parent
+    folder = base / "built" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = folder.with_suffix(".whole")
+    with FileLock(f"{folder}.lock", timeout=_DEADLINE_S):
+        if not whole.exists():
+            build(folder)
+            whole.touch()
+    return folder
