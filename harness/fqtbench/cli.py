@@ -117,6 +117,9 @@ def run(
     tls_ca: TlsCaOption = None,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Draw figures and report.html at the end.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Run a suite: flash, stream, train on the board, measure, report. With --scheduler on a lab's hosts."""
@@ -136,9 +139,9 @@ def run(
                     run_suite(order, progress)
         except (BoardError, LabError):
             if _has_runs(folder):  # of the other boards, or from before it failed
-                _show_results(folder, _draw(folder), as_json)
+                _show_results(folder, _draw(folder) if report else None, as_json)
             raise
-        _show_results(folder, _draw(folder), as_json)
+        _show_results(folder, _draw(folder) if report else None, as_json)
 
 
 @app.command()
@@ -338,11 +341,13 @@ def _has_runs(folder: Path) -> bool:
         return False
 
 
-def _show_results(folder: Path, page: Path, as_json: bool) -> None:
+def _show_results(folder: Path, page: Path | None, as_json: bool) -> None:
+    """Print what a folder holds; `page` is its report, if it was drawn."""
     results = load_results(folder)
     if as_json:
         rows = json.loads(summary_table(results).to_json(orient="records"))
-        print_json({"suite": results.name, "folder": str(folder), "report": str(page), "runs": rows})
+        drawn = None if page is None else str(page)
+        print_json({"suite": results.name, "folder": str(folder), "report": drawn, "runs": rows})
         return
     table: Table = summary(results)
     output.print(table)
@@ -356,7 +361,10 @@ def _show_results(folder: Path, page: Path, as_json: bool) -> None:
             output.print(
                 f"{run_result.label}: recorded at attempt {run_result.attempts}, {failed}", markup=False
             )
-    output.print(f"report: {page.resolve()}", highlight=False)
+    where = (
+        f"report: {page.resolve()}" if page else f"results: {folder.resolve()}; `fqtbench report` draws them"
+    )
+    output.print(where, highlight=False)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,10 @@ def test_a_suite_runs_end_to_end_and_again_to_the_same_bits(tmp_path: Path) -> N
     assert runs[0].description["flash"]["programmed_bytes"] > firmware_bytes
     assert runs[1].description["flash"]["skipped_bytes"] >= firmware_bytes
 
-    assert _run(suite, tmp_path / "two").returncode == 0
+    again = _run(suite, tmp_path / "two", "--no-report", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["report"] is None
+    assert not (tmp_path / "two" / "report.html").exists()
     assert _hashes(tmp_path / "one") == _hashes(tmp_path / "two")
 
 
@@ -124,7 +127,7 @@ def test_a_missing_board_stops_no_other_one(tmp_path: Path, suite: Path) -> None
     assert (tmp_path / "out" / "report.html").is_file()
 
     boards = ("--board", "virtual-rp2040", "--board", "host")
-    done = _run(suite, tmp_path / "out", *boards, "--resume")
+    done = _run(suite, tmp_path / "out", *boards, "--resume", "--no-report")
     assert done.returncode == 0, done.stderr
     names = [run.description["board"]["name"] for run in load_results(tmp_path / "out").runs]
     assert names == ["virtual-rp2040", "host"]
@@ -134,7 +137,8 @@ def test_a_locked_board_stops_no_other_one(tmp_path: Path, suite: Path, board: d
     """Somebody else uses its probe."""
     bench = bench_file(tmp_path, probe=board["probe"], serial=board["serial"], model="nrf52840")
     with ProbeLock(board["probe"], "theirs"):
-        done = _run(suite, tmp_path / "out", "--bench", str(bench), "--board", "desk", "--board", "host")
+        boards = ("--board", "desk", "--board", "host")
+        done = _run(suite, tmp_path / "out", "--bench", str(bench), *boards, "--no-report")
     _assert_one_line(done, 3, rf"board desk: probe {board['probe']} is in use by .*theirs")
     (run,) = load_results(tmp_path / "out").runs
     assert run.description["board"]["name"] == "host"

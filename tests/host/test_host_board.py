@@ -23,6 +23,7 @@ from tests.experiment import suites
 from tests.tools import require
 
 _DEADLINE_S = 240
+_QUICKLY = ("-O0",)  # a tenth of the time, where only that it is built matters
 _COSTS = {"step_s", "forward_s", "step_j", "inference_j", "flash_bytes", "stack_bytes"}
 
 
@@ -98,7 +99,7 @@ def test_several_hosts_of_a_bench_file_share_a_suite(tmp_path: Path) -> None:
     bench.write_text('[[board]]\nname = "host-2"\nmodel = "host"\n')
     suite = suites.write(tmp_path, suites.tiny(sweep={"seed": [1, 2]}))
     boards = ("--bench", str(bench), "--board", "host", "--board", "host-2")
-    done = _run(suite, tmp_path / "out", *boards)
+    done = _run(suite, tmp_path / "out", *boards, "--no-report")
     assert done.returncode == 0, done.stderr
     runs = load_results(tmp_path / "out").runs
     assert {run.description["board"]["name"] for run in runs} == {"host", "host-2"}
@@ -107,8 +108,9 @@ def test_several_hosts_of_a_bench_file_share_a_suite(tmp_path: Path) -> None:
 def test_a_recorded_run_is_not_repeated(tmp_path: Path) -> None:
     require("cc", "gcc")
     suite = suites.write(tmp_path, suites.tiny())
-    assert _run(suite, tmp_path / "out", "--board", "host").returncode == 0
-    again = _run(suite, tmp_path / "out", "--board", "host", "--resume")
+    options = ("--board", "host", "--no-report")
+    assert _run(suite, tmp_path / "out", *options).returncode == 0
+    again = _run(suite, tmp_path / "out", *options, "--resume")
     assert again.returncode == 0
     assert "1 of 1 runs are recorded already" in again.stderr
     assert len(load_results(tmp_path / "out").runs) == 1
@@ -130,7 +132,7 @@ def test_cc_may_have_arguments_and_names_what_is_missing(
 ) -> None:
     compiler = require("cc", "gcc")
     monkeypatch.setenv("CC", f"{compiler} -DUNUSED=1")
-    assert build_library(folder=tmp_path).path.parent == tmp_path
+    assert build_library(_QUICKLY, tmp_path).path.parent == tmp_path
     monkeypatch.setenv("CC", "no-such-compiler -m64")
     with pytest.raises(BoardError, match=r"no C compiler \(CC=no-such-compiler\)"):
         build_library(folder=tmp_path)
@@ -139,7 +141,7 @@ def test_cc_may_have_arguments_and_names_what_is_missing(
 def test_a_compiler_that_fails_is_one_line(tmp_path: Path) -> None:
     require("cc", "gcc")
     with pytest.raises(BoardError, match=r"failed, building the training engine: .*error") as caught:
-        build_library(("-DIMAGE_VERSION=not-a-number", "-Werror"), tmp_path)
+        build_library((*_QUICKLY, "-DIMAGE_VERSION=not-a-number", "-Werror"), tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -188,7 +190,7 @@ def test_a_host_has_nothing_to_flash_reset_or_recover(action: str) -> None:
 
 
 def _build(folder: Path) -> None:
-    build_library(folder=folder)
+    build_library(_QUICKLY, folder)
 
 
 def test_processes_may_build_at_once(tmp_path: Path) -> None:

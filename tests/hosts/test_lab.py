@@ -51,6 +51,7 @@ def test_virtual_boards_of_two_hosts_train_the_weights_of_a_local_run(tmp_path: 
             *tls["desk"],
             "--out",
             "lab",
+            "--no-report",
             cwd=tmp_path,
             deadline_s=240,
         )

@@ -41,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a suite, and its baseline, recorded with today's firmware."""
     folder = tmp_path_factory.mktemp("gate")
     suites.write(folder, suites.tiny())
-    done = _fqtbench("run", "suite.yaml", "--out", "recorded", cwd=folder)
+    done = _fqtbench("run", "suite.yaml", "--out", "recorded", "--no-report", cwd=folder)
     assert done.returncode == 0, done.stderr
     done = _fqtbench("baseline", "update", "baseline", "recorded", "--reason", "the first one", cwd=folder)
     assert done.returncode == 0, done.stderr
