@@ -1,16 +1,18 @@
 """What several tests build alike is built once in a test run, by whichever of its processes comes first."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+_FIRMWARE = Path(__file__).resolve().parents[1] / "firmware"
 _DEADLINE_S = 300
 
 
-def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
     """Return a folder that `build` has filled; `name`, without spaces, says what with.
 
     A build that failed is tried again by the next who wants it.
@@ -25,4 +27,10 @@ def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path
         if not whole.exists():
             build(folder)
             whole.touch()
+    return folder
+
+
+def copy_firmware(folder: Path) -> Path:
+    """Copy the firmware's sources, without what is built of them, to `folder`, which is not there yet; return it."""
+    shutil.copytree(_FIRMWARE, folder, ignore=shutil.ignore_patterns("build", "prebuilt", "__pycache__"))
     return folder

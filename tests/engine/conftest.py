@@ -1,7 +1,6 @@
 """The C engine, built once in a test run."""
 
 import ctypes
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,5 @@ _FLAGS = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
 @pytest.fixture(scope="session")
 def engine_library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The engine as a shared library, with undefined behaviour trapped."""
-
-    def make(folder: Path) -> None:
-        build(folder, *_FLAGS)
-
-    return ctypes.CDLL(str(build(built_once(tmp_path_factory, "engine", make), *_FLAGS)))
+    folder = built_once(tmp_path_factory, "engine", lambda folder: build(folder, *_FLAGS))
+    return ctypes.CDLL(str(build(folder, *_FLAGS)))  # finds it

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from elftools.elf.elffile import ELFFile
 from fqtbench.board import BoardModel
 from fqtbench.wire.frames import PROTOCOL_VERSION
 from tests.boards import VIRTUAL
+from tests.builds import copy_firmware
 from tests.kernels.compiled import built_for
 from tests.tools import require
 
@@ -62,8 +62,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
     chip = request.param.firmware
     folder = tmp_path_factory.mktemp(chip)
-    copy = folder / "somewhere else" / "firmware"
-    shutil.copytree(FIRMWARE, copy, ignore=shutil.ignore_patterns("build", "prebuilt", "__pycache__"))
+    copy = copy_firmware(folder / "somewhere else" / "firmware")
     return Built(request.param, folder, rebuild(copy, folder, chip))
 
 
@@ -87,8 +86,10 @@ def test_the_prebuilt_firmware_is_that_of_the_sources(built: Built) -> None:
     assert entry(built.elf) == entry(built.prebuilt)
 
 
-def test_the_folder_does_not_matter(built: Built) -> None:
-    """No path is in the ELF: neither that of the sources nor that of what was built."""
+def test_the_folder_does_not_matter(built: Built, tmp_path: Path) -> None:
+    """Built in its own folder it is the same ELF, as the prebuilt one was; and no path of either is in it."""
+    at_home = built.prebuilt if same_compiler(built) else rebuild(FIRMWARE, tmp_path, built.model.firmware)
+    assert at_home.read_bytes() == built.elf.read_bytes()
     for path in (FIRMWARE, built.folder, Path.home()):
         assert str(path).encode() not in built.elf.read_bytes()
 

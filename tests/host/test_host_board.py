@@ -23,7 +23,7 @@ from tests.experiment import suites
 from tests.tools import require
 
 _DEADLINE_S = 240
-_QUICKLY = ("-O0",)  # a tenth of the time, where only that it is built matters
+_QUICKLY = ("-O0",)  # takes less time, where only that it is built matters
 _COSTS = {"step_s", "forward_s", "step_j", "inference_j", "flash_bytes", "stack_bytes"}
 
 

@@ -1,7 +1,6 @@
 """The engine's kernels compiled from today's sources: for a virtual core, and for this machine."""
 
 import ctypes
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import pytest
 
 from fqtbench.kernels.call import Call, Result, lay_out, read_back
 from fqtbench.kernels.rig import OnCore
-from tests.builds import built_once
+from tests.builds import built_once, copy_firmware
 from tests.tools import require
 
 _FIRMWARE: Final = Path(__file__).resolve().parents[2] / "firmware"
@@ -32,8 +31,7 @@ def built_for(factory: pytest.TempPathFactory, core: str) -> Path:
     make = require("make", "make")
 
     def build(folder: Path) -> None:
-        copy = folder / "somewhere else" / "firmware"
-        shutil.copytree(_FIRMWARE, copy, ignore=shutil.ignore_patterns("build", "prebuilt", "__pycache__"))
+        copy = copy_firmware(folder / "somewhere else" / "firmware")
         place = [f"BUILD={folder / 'build'}", f"OUT={folder}", f"PYTHON={sys.executable}"]
         command = [make, "-s", "-C", str(copy), "-f", "bench/kernels.mk", f"CORE={core}", *place]
         subprocess.run(command, check=True, timeout=_DEADLINE_S)

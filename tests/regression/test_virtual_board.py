@@ -1,7 +1,6 @@
 """Promise: on a virtual board unchanged code passes, and a kernel made slower fails, with phase, layer and function."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,10 +16,11 @@ from fqtbench.regression.rules import Gate
 from fqtbench.regression.side import load_side
 from fqtbench.regression.verdict import Verdict
 from fqtbench.regression.words import sentence
+from tests.builds import copy_firmware
 from tests.command import run_command
 from tests.experiment import suites
 from tests.experiment.standin_run import Printer
-from tests.firmware.test_build import FIRMWARE, PREBUILT, entry, rebuild
+from tests.firmware.test_build import PREBUILT, entry, rebuild
 from tests.regression.folders import edited, scaled
 from tests.tools import require
 
@@ -76,8 +76,7 @@ def slower_firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like firmware/prebuilt, for the nrf52840 alone, with one kernel that wastes time."""
     require("arm-none-eabi-gcc", "gcc-arm-none-eabi")
     folder = tmp_path_factory.mktemp("slower")
-    sources = folder / "firmware"
-    shutil.copytree(FIRMWARE, sources, ignore=shutil.ignore_patterns("build", "prebuilt", "__pycache__"))
+    sources = copy_firmware(folder / "firmware")
     kernel = (sources / KERNEL).read_text()
     assert kernel.count(WHERE) == 1, "the kernel that this test makes slower has changed"
     (sources / KERNEL).write_text(kernel.replace(WHERE, SLOWER))

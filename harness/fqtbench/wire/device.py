@@ -30,7 +30,7 @@ _MAX_FLUSH_S: Final = 2.0
 _LABEL: Final = struct.Struct("<HH")
 _READ: Final = struct.Struct("<HHII")
 _ERROR: Final = struct.Struct("<HHI")
-_ERROR_TYPE: Final = int(Type.ERROR)  # for every reply; in Python 3.11 `Type.ERROR` is a call
+_ERROR_TYPE: Final = Type.ERROR  # for every reply; in Python 3.11 `Type.ERROR` is a call
 _NO_IMAGE: Final = 4
 
 

@@ -11,8 +11,6 @@ POLL_S: Final = 0.1
 
 WRITE_TIMEOUT_S: Final = 20.0
 CHUNK_BYTES: Final = 4096
-Failures: Final = (serial.SerialException, OSError)
-"""What a port raises."""
 
 
 class Line(Protocol):
@@ -69,14 +67,14 @@ class SerialLine:
         """Send all of `data`; raises `LinkError` if the line is gone or takes nothing for 20 s."""
         try:
             self._port.write(data)
-        except Failures as error:
+        except OSError as error:  # pyserial's exceptions are such
             raise self._error("writing to", error) from error
 
     def read(self) -> bytes:
         """Return what has arrived, at most 4096 bytes; waits 0.1 s for the first byte."""
         try:
             return self._read_port()
-        except Failures as error:
+        except OSError as error:
             raise self._error("reading from", error) from error
 
     def _read_port(self) -> bytes:

@@ -30,7 +30,7 @@ def open_line(url: str, baud: int) -> SerialLine:
         if is_terminal(port):
             return TerminalLine(port, url)
         return SerialLine(cast(Port, port), url)
-    except (serial.SerialException, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise LinkError(_why_not_open(url, error)) from error
 
 

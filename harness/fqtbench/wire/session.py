@@ -24,10 +24,10 @@ _RESENT_PATIENCE: Final = 1 / 20
 damaged frames only once until a good one comes, and on a noisy line the second try is as likely to be lost."""
 
 
-# For every reply; in Python 3.11 each `Type.NAME` is a call, and each comparison with one, too.
+# For every reply; in Python 3.11 each `Type.NAME` is a call.
 _NOP: Final = Type.NOP
-_NAK: Final = int(Type.NAK)
-_ERROR: Final = int(Type.ERROR)
+_NAK: Final = Type.NAK
+_ERROR: Final = Type.ERROR
 
 _AHEAD: Final = 32
 """Frames that are made at once, before there are credits for them. Between two replies other processes have the
@@ -40,7 +40,7 @@ class _Sent:
 
     seq: int
     type: Type
-    answer: int
+    answer: Type
     data: bytes
     reply: Frame | None = None
     times_sent: int = 1
@@ -131,7 +131,7 @@ class Session:
             yield from [self._frame(seq, *request) for seq, request in enumerate(batch, self._next_seq)]
 
     def _frame(self, seq: int, type_: Type, payload: bytes) -> _Sent:
-        return _Sent(seq, type_, int(REPLY_TO[type_]), encode(type_, self._session, seq, payload))
+        return _Sent(seq, type_, REPLY_TO[type_], encode(type_, self._session, seq, payload))
 
     def _limit(self) -> int:
         """Highest seq to send: within the grant, and not so far beyond a lost reply that the device forgets it."""

@@ -10,7 +10,7 @@ from typing import Final, TypeGuard
 
 import serial
 
-from fqtbench.wire.line import CHUNK_BYTES, Failures, SerialLine
+from fqtbench.wire.line import CHUNK_BYTES, SerialLine
 
 _WAIT_DECISECONDS: Final = 1  # `line.POLL_S`, and the shortest time that a terminal can wait
 _MAX_SELECTABLE: Final = 1024  # select's limit on descriptors
@@ -59,7 +59,7 @@ class TerminalLine(SerialLine):
         """Return what has arrived, at most 4096 bytes; waits 0.1 s for the first byte."""
         try:
             return os.read(self._reader, CHUNK_BYTES) or self._late()
-        except Failures as error:
+        except OSError as error:
             raise self._error("reading from", error) from error
 
     def _late(self) -> bytes:
